@@ -1,0 +1,1 @@
+"""Where every number in the README comes from."""

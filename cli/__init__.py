@@ -1,0 +1,1 @@
+"""The command `kit`: one file per verb, no logic."""

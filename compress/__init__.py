@@ -1,0 +1,1 @@
+"""Pruning and quantization, each behind a gate that measures before it accepts."""

@@ -1,0 +1,1 @@
+"""Learning: data, the DinoSR teacher, distillation."""

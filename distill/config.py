@@ -1,0 +1,112 @@
+"""Frozen dataclasses to and from TOML: unknown keys and wrong types are refused, never ignored."""
+
+import dataclasses
+import difflib
+import json
+import tomllib
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from earkit.runtime.errors import ConfigError
+
+T = TypeVar("T")
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Parse a TOML file."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(f"no configuration file {path}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, IsADirectoryError) as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}") from error
+
+
+def build(kind: type[T], values: Mapping[str, Any], where: str) -> T:
+    """Make a dataclass (with nested ones) of plain values; `where` names the source in errors."""
+    assert dataclasses.is_dataclass(kind)
+    hints = typing.get_type_hints(kind)
+    known = [field.name for field in dataclasses.fields(kind)]
+    for key in values:
+        if key not in known:
+            close = difflib.get_close_matches(key, known, n=1)
+            hint = f"; did you mean {close[0]}?" if close else f"; known are {', '.join(known)}"
+            raise ConfigError(f"{where}: unknown key {key}{hint}")
+    made = {key: _convert(hints[key], value, f"{where}: {key}") for key, value in values.items()}
+    return kind(**made)
+
+
+def _convert(kind: Any, value: Any, where: str) -> Any:  # noqa: ANN401 - TOML values are of any type
+    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"{where} must be a table")
+        return build(kind, value, where)
+    origin = typing.get_origin(kind)
+    if origin is typing.Literal:
+        if value not in typing.get_args(kind):
+            raise ConfigError(
+                f"{where} must be one of {', '.join(map(str, typing.get_args(kind)))}, not {value}"
+            )
+        return value
+    if origin is tuple:
+        inner = typing.get_args(kind)
+        if not isinstance(value, list | tuple):
+            raise ConfigError(f"{where} must be a list")
+        kinds = [inner[0]] * len(value) if inner[-1] is Ellipsis else list(inner)
+        if len(kinds) != len(value):
+            raise ConfigError(f"{where} must hold {len(kinds)} values, not {len(value)}")
+        return tuple(_convert(k, v, where) for k, v in zip(kinds, value, strict=True))
+    if origin in (typing.Union, types.UnionType):
+        options = [k for k in typing.get_args(kind) if k is not type(None)]
+        return None if value is None else _convert(options[0], value, where)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise ConfigError(f"{where} must be of type {kind.__name__}, not {value!r}")
+    return value
+
+
+def to_toml(config: Any) -> str:  # noqa: ANN401 - any dataclass
+    """Write a dataclass as TOML; what is None is left out."""
+    return "\n".join(_lines(dataclasses.asdict(config), "")) + "\n"
+
+
+def _lines(values: Mapping[str, Any], prefix: str) -> list[str]:
+    plain = [
+        f"{k} = {_literal(v)}" for k, v in values.items() if not isinstance(v, Mapping) and v is not None
+    ]
+    lines = ([f"[{prefix}]"] if prefix and plain else []) + plain
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            lines += ["", *_lines(value, f"{prefix}.{key}" if prefix else key)]
+    return lines
+
+
+def _literal(value: Any) -> str:  # noqa: ANN401 - any plain value
+    if isinstance(value, tuple | list):
+        return "[" + ", ".join(map(_literal, value)) + "]"
+    if isinstance(value, float):
+        return repr(value)
+    return json.dumps(value, ensure_ascii=False)
+
+
+def override(values: dict[str, Any], pairs: Sequence[str]) -> None:
+    """Put `table.key=value` settings into what `read_toml` gave; values as in TOML, a bare word a string."""
+    for pair in pairs:
+        dotted, equals, text = pair.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {pair}: write it as key=value")
+        try:
+            value = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            value = text.strip()
+        *tables, key = dotted.strip().split(".")
+        inner = values
+        for table in tables:
+            inner = inner.setdefault(table, {})
+            if not isinstance(inner, dict):
+                raise ConfigError(f"--set {pair}: {table} is not a table")
+        inner[key] = value

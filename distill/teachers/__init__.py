@@ -1,0 +1,1 @@
+"""Anything that turns audio into frame features, ours or not."""

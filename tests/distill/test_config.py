@@ -1,0 +1,70 @@
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+
+from earkit.distill.config import build, override, read_toml, to_toml
+from earkit.runtime.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Inner:
+    rate: float = 1.0
+    pair: tuple[float, float] = (0.1, 0.2)
+    kind: Literal["a", "b"] = "a"
+
+
+@dataclass(frozen=True)
+class Outer:
+    steps: int = 3
+    name: str = "x"
+    flag: bool = False
+    path: str | None = None
+    inner: Inner = field(default_factory=Inner)
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    config = Outer(steps=5, name='quo"te\n', flag=True, inner=Inner(1e-9, (3.0, 4.0), "b"))
+    file = tmp_path / "c.toml"
+    file.write_text(to_toml(config))
+    assert build(Outer, read_toml(file), "c") == config
+
+
+@pytest.mark.parametrize(
+    ("values", "complaint"),
+    [
+        ({"stepz": 1}, "did you mean steps"),
+        ({"steps": "many"}, "type int"),
+        ({"steps": True}, "type int"),
+        ({"inner": {"kind": "c"}}, "one of a, b"),
+        ({"inner": {"pair": [1.0]}}, "2 values"),
+        ({"inner": 3}, "table"),
+        ({"inner": {"speed": 1}}, "unknown key speed"),
+    ],
+)
+def test_what_means_nothing_is_refused(values: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(ConfigError, match=complaint):
+        build(Outer, values, "here")
+
+
+def test_an_integer_is_a_fine_float() -> None:
+    assert build(Inner, {"rate": 2}, "here").rate == 2.0
+
+
+def test_overrides() -> None:
+    values: dict[str, Any] = {"steps": 1}
+    override(values, ["steps=7", "inner.rate=1e-3", "inner.kind=b", "name=word"])
+    assert build(Outer, values, "here") == Outer(7, "word", inner=Inner(0.001, kind="b"))
+    with pytest.raises(ConfigError, match="key=value"):
+        override(values, ["steps"])
+    with pytest.raises(ConfigError, match="not a table"):
+        override(values, ["steps.more=1"])
+
+
+def test_broken_or_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no configuration file"):
+        read_toml(tmp_path / "none.toml")
+    (tmp_path / "bad.toml").write_text("a = = 1")
+    with pytest.raises(ConfigError, match="not valid TOML"):
+        read_toml(tmp_path / "bad.toml")
