@@ -50,7 +50,8 @@ def save(folder: Path, step: int, checkpoint: Checkpoint, keep: int) -> Path:
     except (OSError, SafetensorError) as error:
         shutil.rmtree(part, ignore_errors=True)
         raise StorageError(
-            f"could not save step {step} in {folder}: {error}; earlier checkpoints are intact, free some space"
+            f"could not save step {step} in {folder}: {error}; "
+            "earlier checkpoints are intact, free some space"
         ) from error
     for old in saved(folder)[:-keep]:
         shutil.rmtree(old, ignore_errors=True)

@@ -40,33 +40,34 @@ def build(kind: type[T], values: Mapping[str, Any], where: str) -> T:
 
 
 def _convert(kind: Any, value: Any, where: str) -> Any:  # noqa: ANN401 - TOML values are of any type
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
         if not isinstance(value, Mapping):
             raise ConfigError(f"{where} must be a table")
         return build(kind, value, where)
-    origin = typing.get_origin(kind)
     if origin is typing.Literal:
-        if value not in typing.get_args(kind):
-            raise ConfigError(
-                f"{where} must be one of {', '.join(map(str, typing.get_args(kind)))}, not {value}"
-            )
+        if value not in arguments:
+            raise ConfigError(f"{where} must be one of {', '.join(map(str, arguments))}, not {value}")
         return value
     if origin is tuple:
-        inner = typing.get_args(kind)
-        if not isinstance(value, list | tuple):
-            raise ConfigError(f"{where} must be a list")
-        kinds = [inner[0]] * len(value) if inner[-1] is Ellipsis else list(inner)
-        if len(kinds) != len(value):
-            raise ConfigError(f"{where} must hold {len(kinds)} values, not {len(value)}")
-        return tuple(_convert(k, v, where) for k, v in zip(kinds, value, strict=True))
-    if origin in (typing.Union, types.UnionType):
-        options = [k for k in typing.get_args(kind) if k is not type(None)]
-        return None if value is None else _convert(options[0], value, where)
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return _tuple(arguments, value, where)
+    if origin in (typing.Union, types.UnionType):  # only `X | None` occurs, and TOML has no None
+        return _convert(arguments[0], value, where)
+    if kind is float and type(value) is int:
         return float(value)
-    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+    if type(value) is not kind:
         raise ConfigError(f"{where} must be of type {kind.__name__}, not {value!r}")
     return value
+
+
+def _tuple(kinds: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:  # noqa: ANN401 - as above
+    if not isinstance(value, list | tuple):
+        raise ConfigError(f"{where} must be a list")
+    if kinds[-1] is Ellipsis:
+        kinds = (kinds[0],) * len(value)
+    if len(kinds) != len(value):
+        raise ConfigError(f"{where} must hold {len(kinds)} values, not {len(value)}")
+    return tuple(_convert(kind, item, where) for kind, item in zip(kinds, value, strict=True))
 
 
 def to_toml(config: Any) -> str:  # noqa: ANN401 - any dataclass

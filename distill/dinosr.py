@@ -30,6 +30,10 @@ from torch import Tensor, nn
 from torch import distributed as dist
 from torch.nn import functional as F
 from transformers import Data2VecAudioConfig, Data2VecAudioModel, Wav2Vec2FeatureExtractor
+from transformers.models.data2vec.modeling_data2vec_audio import (
+    Data2VecAudioEncoder,
+    Data2VecAudioEncoderLayer,
+)
 
 from earkit.distill.config import build
 from earkit.runtime.errors import CheckpointError, ConfigError, StorageError
@@ -146,7 +150,7 @@ class EncoderTrace:
 
 
 def encode(
-    encoder: nn.Module, features: Tensor, frame_mask: Tensor | None = None, layer_drop: float = 0.0
+    encoder: Data2VecAudioEncoder, features: Tensor, frame_mask: Tensor | None = None, layer_drop: float = 0.0
 ) -> EncoderTrace:
     """Run a `Data2VecAudioEncoder`, keeping every layer. frame_mask: (batch, time), true where audio is.
 
@@ -168,7 +172,9 @@ def encode(
     return EncoderTrace(x, layers, ffns)
 
 
-def _transformer_layer(layer: nn.Module, x: Tensor, attention_mask: Tensor | None) -> tuple[Tensor, Tensor]:
+def _transformer_layer(
+    layer: Data2VecAudioEncoderLayer, x: Tensor, attention_mask: Tensor | None
+) -> tuple[Tensor, Tensor]:
     attended = layer.attention(x, attention_mask=attention_mask)[0]
     x = layer.layer_norm(x + layer.dropout(attended))
     feed = layer.feed_forward
