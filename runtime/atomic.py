@@ -1,36 +1,39 @@
 """Writes that either happen entirely or not at all."""
 
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from earkit.runtime.errors import StorageError
+from earkit.runtime.errors import EarkitError, StorageError
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`; what the block wrote there replaces `path` when it ends.
 
-    When the block fails, the old file stands untouched and the temporary one is removed.
+    When the block fails, the old file stands untouched and the temporary one is removed; when the process
+    is killed, the old file stands and a hidden `.part` file stays beside it.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.touch(exist_ok=False)
+        mode = temporary.stat().st_mode  # what the umask leaves; the block's writer may set its own
         yield temporary
         with temporary.open("rb+") as written:
             os.fsync(written.fileno())
-        temporary.chmod(0o666 & ~_umask())
+        temporary.chmod(mode)
         temporary.replace(path)
+    except EarkitError:
+        raise
     except OSError as error:
         raise StorageError(
             f"could not write {path}: {error.strerror or error}; free some space or choose another place"
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        _remove(temporary)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -39,7 +42,7 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _remove(temporary: Path) -> None:
+    """Without an error of its own, which would hide the one that led here."""
+    with suppress(OSError):
+        temporary.unlink()
