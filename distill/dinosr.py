@@ -36,11 +36,14 @@ from transformers.models.data2vec.modeling_data2vec_audio import (
 )
 
 from earkit.distill.config import build
+from earkit.runtime.audio import SAMPLE_RATE
 from earkit.runtime.errors import CheckpointError, ConfigError, StorageError
 
-CONV_KERNELS = (10, 3, 3, 3, 3, 2, 2)
-CONV_STRIDES = (5, 2, 2, 2, 2, 2, 2)
-HOP = math.prod(CONV_STRIDES)  # 320 samples: 50 frames per second at 16 kHz
+FRONT_ENDS = {
+    "paper": ((10, 3, 3, 3, 3, 2, 2), (5, 2, 2, 2, 2, 2, 2)),
+    "filterbank": ((400, 2), (160, 2)),
+}
+"""Kernels and strides of the convolutions; all give 50 frames per second at 16 kHz."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,8 @@ class DinoSRConfig:
     conv_dim: int = 0
     codebooks: int = 0
     codebook_size: int = 256
+    front_end: Literal["paper", "filterbank"] = "paper"
+    """The paper's seven convolutions, or two that begin as mel-spaced band filters: see `begin_as_filterbank`."""
     pos_depth: int = 5
     pos_kernel: int = 19
     pos_groups: int = 16
@@ -79,7 +84,7 @@ class DinoSRConfig:
             "dim": 64 * self.depth,
             "heads": self.depth,
             "ffn_dim": 4 * (self.dim or 64 * self.depth),
-            "conv_dim": 16 * round(512 / 12 * self.depth / 16),
+            "conv_dim": 16 * round(512 / 12 * self.depth / 16) if self.front_end == "paper" else 256,
             "codebooks": max(1, round(self.depth * 2 / 3)),
         }
         for name, value in derived.items():
@@ -93,6 +98,14 @@ class DinoSRConfig:
             raise ConfigError(f"codebooks must be between 1 and the depth {self.depth}, not {self.codebooks}")
         if self.recipe not in {"dinosr", "layerwise"}:
             raise ConfigError(f"recipe must be dinosr or layerwise, not {self.recipe}")
+        if self.front_end not in FRONT_ENDS:
+            raise ConfigError(f"front_end must be one of {', '.join(FRONT_ENDS)}, not {self.front_end}")
+
+    def frames(self, samples: int) -> int:
+        """Frames that the front end makes of so many samples."""
+        for kernel, stride in zip(*FRONT_ENDS[self.front_end], strict=True):
+            samples = (samples - kernel) // stride + 1
+        return max(samples, 0)
 
     def ema_decay(self, update: int) -> float:
         """EMA decay in force after optimizer step number `update`; 1 is a teacher that stands still."""
@@ -105,16 +118,17 @@ class DinoSRConfig:
 
     def data2vec(self) -> Data2VecAudioConfig:
         """Describe the same network to transformers."""
+        kernels, strides = FRONT_ENDS[self.front_end]
         return Data2VecAudioConfig(
             hidden_size=self.dim,
             num_hidden_layers=self.depth,
             num_attention_heads=self.heads,
             intermediate_size=self.ffn_dim,
-            conv_dim=(self.conv_dim,) * len(CONV_KERNELS),
-            conv_kernel=CONV_KERNELS,
-            conv_stride=CONV_STRIDES,
+            conv_dim=(self.conv_dim,) * len(kernels),
+            conv_kernel=kernels,
+            conv_stride=strides,
             conv_bias=False,
-            num_feat_extract_layers=len(CONV_KERNELS),
+            num_feat_extract_layers=len(kernels),
             num_conv_pos_embeddings=self.pos_depth,
             conv_pos_kernel_size=self.pos_kernel,
             num_conv_pos_embedding_groups=self.pos_groups,
@@ -127,16 +141,33 @@ class DinoSRConfig:
         )
 
 
-def frame_count(samples: int) -> int:
-    """Frames that the front end makes of so many samples; fewer than 400 make none."""
-    for kernel, stride in zip(CONV_KERNELS, CONV_STRIDES, strict=True):
-        samples = (samples - kernel) // stride + 1
-    return max(samples, 0)
-
-
 def standardise(audio: Tensor) -> Tensor:
     """Zero mean and unit variance per clip, as the authors feed it. audio: (batch, samples)."""
     return F.layer_norm(audio, audio.shape[-1:])
+
+
+@torch.no_grad()
+def begin_as_filterbank(bands: Tensor, sums: Tensor) -> None:
+    """Initialise a two-layer front end as a crude mel spectrogram, instead of at random.
+
+    From random convolutions over the waveform, masked prediction needs many hours of audio to find out about
+    spectra, more than a nano model ever sees. bands: (channels, 1, kernel) become windowed sinusoids at
+    mel-spaced frequencies in four phases; after the rectification by GELU, the first quarter of sums:
+    (channels, channels, kernel) adds the phases of a band up to its magnitude. All remain trainable.
+    """
+    channels, _, kernel = bands.shape
+    count = channels // 4
+    mel = torch.linspace(math.log(1 + 100 / 700), math.log(1 + 7200 / 700), count)  # 100 Hz to 7.2 kHz
+    hertz = 700 * (mel.exp() - 1)
+    seconds = (torch.arange(kernel) - (kernel - 1) / 2) / SAMPLE_RATE
+    phases = torch.arange(4) * math.pi / 2
+    angles = 2 * math.pi * hertz[:, None, None] * seconds + phases[:, None]  # (count, 4, kernel)
+    window = torch.hann_window(kernel + 2, periodic=False)[1:-1]
+    waves = (angles.cos() * window).flatten(0, 1)
+    bands[: 4 * count, 0] = waves / waves.norm(dim=1, keepdim=True)
+    magnitude = torch.eye(count).repeat_interleave(4, dim=1)  # (count, 4 * count)
+    sums[:count] = 0
+    sums[:count, : 4 * count] = magnitude.unsqueeze(-1) / (2 * sums.shape[2])
 
 
 @dataclass(frozen=True)
@@ -263,6 +294,8 @@ class DinoSR(nn.Module):
         self.student = Data2VecAudioModel(config.data2vec())
         for layer in self.student.encoder.pos_conv_embed.layers:
             layer.conv.reset_parameters()  # the authors leave these at torch's default
+        if config.front_end == "filterbank":
+            begin_as_filterbank(*(layer.conv.weight for layer in self.student.feature_extractor.conv_layers))
         self.heads = nn.ModuleList(
             nn.Linear(config.dim, config.codebook_size) for _ in range(config.codebooks)
         )
@@ -375,6 +408,8 @@ def save_teacher(model: DinoSR, folder: Path, provenance: Mapping[str, Any] | No
     `model.safetensors` is the student; `dinosr.safetensors` holds heads, codebooks and the EMA encoder;
     `dinosr.json` the configuration, the updates made and where the model comes from.
     """
+    if folder.exists() and not (folder / "dinosr.json").is_file():
+        raise StorageError(f"{folder} exists and is not a teacher of ours: choose another name")
     part = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     beside = {k: v.contiguous() for k, v in model.state_dict().items() if not k.startswith("student.")}
@@ -401,12 +436,13 @@ def load_teacher(folder: Path) -> DinoSR:
         described = json.loads((folder / "dinosr.json").read_text(encoding="utf-8"))
         student = load_file(folder / "model.safetensors")
         state = load_file(folder / "dinosr.safetensors") | {f"student.{k}": v for k, v in student.items()}
-    except (OSError, SafetensorError, ValueError) as error:
+        config, updates = described["config"], int(described["updates"])
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{folder} is not a whole DinoSR teacher folder: {error}") from error
-    model = DinoSR(build(DinoSRConfig, described["config"], str(folder / "dinosr.json")))
+    model = DinoSR(build(DinoSRConfig, config, str(folder / "dinosr.json")))
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
         raise CheckpointError(f"{folder} does not hold the tensors it describes: {error}") from error
-    model.updates = int(described["updates"])
+    model.updates = updates
     return model.eval()

@@ -10,7 +10,6 @@ from earkit.distill.dinosr import (
     Codebooks,
     DinoSR,
     DinoSRConfig,
-    frame_count,
     load_teacher,
     perplexity,
     save_teacher,
@@ -30,7 +29,7 @@ def small(**changes: object) -> DinoSR:
 
 def batch(clips: int = 2, samples: int = 8000) -> tuple[Tensor, Tensor]:
     torch.manual_seed(1)
-    mask = torch.zeros(clips, frame_count(samples), dtype=torch.bool)
+    mask = torch.zeros(clips, SMALL.frames(samples), dtype=torch.bool)
     mask[:, 3:12] = True
     return standardise(torch.randn(clips, samples)), mask
 
@@ -54,9 +53,9 @@ def test_impossible_shapes_are_refused() -> None:
 @pytest.mark.parametrize("samples", [399, 400, 401, 16000, 37501])
 def test_frame_count_is_what_the_front_end_makes(samples: int) -> None:
     if samples < 400:
-        assert frame_count(samples) == 0
+        assert SMALL.frames(samples) == 0
         return
-    assert small().front_end(torch.randn(1, samples)).shape[1] == frame_count(samples)
+    assert small().front_end(torch.randn(1, samples)).shape[1] == SMALL.frames(samples)
 
 
 def test_paper_ema_schedule() -> None:

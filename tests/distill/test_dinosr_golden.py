@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from earkit.distill.dinosr import DinoSR, DinoSRConfig, encode, frame_count
+from earkit.distill.dinosr import DinoSR, DinoSRConfig, encode
 from earkit.distill.teachers.official_names import to_ours
 
 GOLDEN = Path(__file__).parents[1] / "data" / "golden"
@@ -66,8 +66,9 @@ def frame_mask(trace: Trace, step: int) -> Tensor | None:
     audio, lengths = trace.tensors[f"step{step}/audio"], trace.tensors[f"step{step}/lengths"]
     if bool((lengths == audio.shape[1]).all()):
         return None
-    frames = torch.tensor([frame_count(int(n)) for n in lengths])
-    return torch.arange(frame_count(audio.shape[1])) < frames.unsqueeze(1)
+    count = trace.config().frames
+    frames = torch.tensor([count(int(n)) for n in lengths])
+    return torch.arange(count(audio.shape[1])) < frames.unsqueeze(1)
 
 
 def test_layer_outputs(trace: Trace) -> None:

@@ -226,6 +226,50 @@ def test_folders_that_are_not_whole(tmp_path: Path) -> None:
     assert "has no config.json" in refusal(tmp_path)
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"model_type": ["wav2vec2"]},
+        {"hidden_act": "unheard_of"},
+        {"num_attention_heads": 0},
+        {"num_hidden_layers": "3"},
+        {"conv_dim": 5},
+        {"quantization_config": {"quant_method": "bitsandbytes", "load_in_8bit": True}},
+        {"_attn_implementation": "flash_attention_2"},
+        {"dtype": "unheard_of"},
+    ],
+    ids=lambda settings: next(iter(settings)),
+)
+def test_settings_that_mean_nothing_here(tmp_path: Path, settings) -> None:
+    FAMILIES["wav2vec2-group"]().save_pretrained(tmp_path)
+    edit(tmp_path, **settings)
+    assert "model of type" in refusal(tmp_path) or "check its config.json" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize("rate", ["16k", None, 0, [16_000]])
+def test_a_sampling_rate_that_is_none(tmp_path: Path, rate) -> None:
+    FAMILIES["wav2vec2-group"]().save_pretrained(tmp_path)
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps({"sampling_rate": rate}))
+    assert "sampling_rate" in refusal(tmp_path)
+
+
+def test_weights_as_they_were_published(tmp_path: Path) -> None:
+    """Older folders: pickled, names under the family's, weight norm by its old names, pretraining heads."""
+    model = FAMILIES["wav2vec2-group"]().eval()
+    model.save_pretrained(tmp_path)
+    audio, lengths = clips((4000,))
+    expected = load(tmp_path).features(audio, lengths, [3]).hidden[3]
+    (tmp_path / "model.safetensors").unlink()
+    names = {"parametrizations.weight.original0": "weight_g", "parametrizations.weight.original1": "weight_v"}
+    old = {"quantizer.codevectors": torch.zeros(3)}
+    for name, tensor in model.state_dict().items():
+        for new, former in names.items():
+            name = name.replace(new, former)  # noqa: PLW2901 - one after the other
+        old[f"wav2vec2.{name}"] = tensor
+    torch.save(old, tmp_path / "pytorch_model.bin")
+    torch.testing.assert_close(load(tmp_path).features(audio, lengths, [3]).hidden[3], expected, **EXACT)
+
+
 def test_pickled_weights_that_run_code_do_not_run(tmp_path: Path) -> None:
     FAMILIES["wav2vec2-group"]().save_pretrained(tmp_path)
     (tmp_path / "model.safetensors").unlink()
@@ -247,6 +291,8 @@ def test_what_a_teacher_cannot_answer() -> None:
     audio, lengths = clips((4000, 5000))
     with pytest.raises(AudioError, match="one length per clip"):
         teacher.features(audio, lengths + 1)
+    with pytest.raises(AudioError, match="one length per clip"):
+        teacher.features(audio[:0], lengths[:0])
     with pytest.raises(ConfigError, match="layers 0 to 3"):
         teacher.features(audio, lengths, [4])
     with pytest.raises(ConfigError, match="blocks 1 to 3"):

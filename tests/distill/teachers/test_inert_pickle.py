@@ -91,6 +91,24 @@ def test_every_way_to_call_is_refused(code) -> None:
         load(code, nothing)
 
 
+@pytest.mark.parametrize(
+    "code",
+    [
+        pytest.param(b"\x80\x02}(%bK\x01u.", id="key"),
+        pytest.param(b"\x80\x02(%bK\x01d.", id="key of an old dictionary"),
+        pytest.param(b"\x80\x04\x8f(%b\x90.", id="member"),
+        pytest.param(b"\x80\x04(%b\x91.", id="member of a frozen set"),
+        pytest.param(b"\x80\x04%b\x8c\x01x\x93)R.", id="name"),
+        pytest.param(b"\x80\x02ccollections\nOrderedDict\n](%bK\x01\x86e\x85R.", id="ordered dictionary"),
+    ],
+)
+def test_nothing_nested_is_hashed(code) -> None:
+    """Python hashes a nested tuple recursively in C: one nested deep enough ends the process."""
+    nested = b")" + b"\x85" * 100_000
+    with pytest.raises(CheckpointError, match=r"as a key|no text"):
+        load(code.replace(b"%b", nested), nothing)
+
+
 @settings(max_examples=150, deadline=None)
 @given(data=st.binary(max_size=60), at=st.integers(0, 200))
 def test_damage_is_one_error(data, at) -> None:
