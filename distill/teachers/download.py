@@ -68,7 +68,7 @@ def _receive(url: str, response: HTTPResponse, part: Path, tag: Path, progress: 
     resumed = response.status == 206
     done = part.stat().st_size if resumed else 0
     length = response.headers.get("Content-Length")
-    total = done + int(length) if length else None
+    total = done + int(length) if length and length.isdecimal() else None
     with part.open("ab" if resumed else "wb") as file:
         if not resumed:
             _remember(response.headers, tag)

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from earkit.distill.dinosr import CONV_KERNELS, CONV_STRIDES, DinoSR, DinoSRConfig, save_teacher
+from earkit.distill.dinosr import FRONT_ENDS, DinoSR, DinoSRConfig, save_teacher
 from earkit.distill.teachers.inert_pickle import Inert
 from earkit.distill.teachers.official_names import to_ours
 from earkit.distill.teachers.torch_archive import TorchArchive
@@ -52,7 +52,8 @@ _TAKEN = {
 
 def import_official(file: Path, out: Path) -> DinoSR:
     """Write the authors' checkpoint as a teacher folder, and return the model."""
-    if out.exists() and not (out / "dinosr.json").is_file() and (not out.is_dir() or any(out.iterdir())):
+    out = out.resolve()  # save_teacher needs the folder's own name, which . has not
+    if out.exists() and not (out / "dinosr.json").is_file():  # said before a large file is read
         raise ConfigError(f"{out} exists and is not a teacher of ours; give a new folder")
     model = read_official(file)
     save_teacher(model, out, {"file": file.name, "sha256": sha256(file), "layout": "fairseq"})
@@ -154,7 +155,7 @@ def _check_strides(layers: object) -> None:
         r"\(\d+,(\d+),(\d+)\)\]?(?:\*(\d\d?)\b)?", layers.replace(" ", "")
     ):
         found += [(int(kernel), int(stride))] * int(times or 1)
-    if found != list(zip(CONV_KERNELS, CONV_STRIDES, strict=True)):
+    if found != list(zip(*FRONT_ENDS["paper"], strict=True)):
         raise ValueError(f"conv_feature_layers is {layers!r}, only the front end of wav2vec 2.0 is supported")
 
 

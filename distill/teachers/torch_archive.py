@@ -34,15 +34,24 @@ _DTYPES = {
     Global("torch", "LongStorage"): torch.int64,
     Global("torch", "IntStorage"): torch.int32,
 }
-# Plain values that pickles make by a call.
+# Plain values and types that pickles make by a call: type(None), or operator.getitem(Optional, int).
 _PLAIN = {
     Global(module, name)
     for modules, names in {
-        ("builtins", "__builtin__"): ("set", "frozenset", "list", "dict", "tuple", "bytearray", "complex"),
+        ("builtins", "__builtin__"): (
+            "set",
+            "frozenset",
+            "list",
+            "dict",
+            "tuple",
+            "bytearray",
+            "complex",
+            "type",
+        ),
         ("numpy",): ("dtype", "ndarray"),
         ("numpy.core.multiarray", "numpy._core.multiarray"): ("scalar", "_reconstruct"),
         ("torch",): ("device", "Size"),
-        ("operator", "_operator"): ("getitem",),  # typing.Optional[int], in what omegaconf says of a field
+        ("operator", "_operator"): ("getitem",),
         ("_codecs",): ("encode",),
     }.items()
     for module in modules
@@ -168,5 +177,5 @@ def _why_no_zip(path: Path) -> str:
             "newer torch and save it again"
         )
     if start.startswith(ZIP_MAGIC):
-        return "is cut short: the directory at its end is missing; fetch it again"
+        return "is cut short or damaged: the directory at its end cannot be read; fetch it again"
     return "is no torch checkpoint"
