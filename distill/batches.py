@@ -1,30 +1,35 @@
-"""Pretraining batches: similar lengths together, cropped at random to a common one, so nothing is padded.
+"""Batches of audio: crops of a common length for pretraining, padded whole clips for everything else.
 
-Batch number n is a function of (corpus, configuration, seed, rank, world, n) and of nothing else, whatever
-the number of workers: a run resumes exactly by asking for the batch it stopped at.
+A batch is a function of its number, the corpus, the configuration and the seed, and of nothing else. So a run
+resumes by asking for the next number, and gets the same batches with any number of workers.
 """
 
-import signal
+import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from itertools import count
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
-from earkit.distill.augment import AugmentConfig, augment, change_speed, draw_speed
+from earkit.distill.augment import AugmentConfig, augment, change_speed, draw_speeds, open_noises
 from earkit.distill.corpus import Clip, Corpus, Skipped
+from earkit.distill.workers import in_order
 from earkit.runtime.audio import SAMPLE_RATE, Samples, is_silent
-from earkit.runtime.errors import AudioError, ConfigError, DataError, EarkitError
+from earkit.runtime.errors import AudioError, ConfigError, DataError
 
-PREFETCH = 4
+_Indices = NDArray[np.int64]
+
+_PLAN, _CROP, _REPLACE = 1, 2, 3  # what a random stream is for; it stands first in its seed
+_JITTER = 1.05  # lengths within 5 % count as alike, so that each epoch groups the clips anew
 
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Seconds of audio per clip and per batch (of one process), loading and augmentation."""
+    """How clips become pretraining batches; `batch_seconds` is for each process."""
 
     max_seconds: float = 20.0
     min_seconds: float = 2.0
@@ -33,188 +38,256 @@ class DataConfig:
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
     def __post_init__(self) -> None:
-        if not 0.1 <= self.min_seconds <= self.max_seconds <= self.batch_seconds or self.workers < 0:
+        if not 1 / SAMPLE_RATE <= self.min_seconds <= self.max_seconds <= self.batch_seconds:
             raise ConfigError(
-                "data needs 0.1 <= min_seconds <= max_seconds <= batch_seconds and workers >= 0"
+                f"min_seconds {self.min_seconds:g}, max_seconds {self.max_seconds:g} and batch_seconds "
+                f"{self.batch_seconds:g} must be above 0 and each at least as large as the one before"
             )
+        if self.workers < 0:
+            raise ConfigError(f"workers is {self.workers}: give 0 or more")
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Equally long clips, as decoded: in [-1, 1], not standardised."""
+    """Equally long clips, none padded."""
 
-    audio: Tensor  # (batch, samples)
+    audio: Tensor  # (batch, samples), in [-1, 1]
     names: tuple[str, ...]
     source_rates: tuple[int, ...]
     skipped: tuple[Skipped, ...] = ()
 
     @property
     def seconds(self) -> float:
-        """Of audio, all clips together."""
+        """Audio in all clips together."""
         return self.audio.numel() / SAMPLE_RATE
+
+
+@dataclass(frozen=True)
+class PaddedBatch:
+    """Whole clips, with zeros behind the shorter ones."""
+
+    audio: Tensor  # (batch, samples), in [-1, 1]
+    lengths: Tensor  # (batch,) int64, samples that count
+    clips: tuple[int, ...]
+    """Positions in `corpus.clips`, as these batches come in order of length."""
+    names: tuple[str, ...]
+    skipped: tuple[Skipped, ...] = ()
+
+    @property
+    def seconds(self) -> float:
+        """Audio that counts, without padding."""
+        return int(self.lengths.sum()) / SAMPLE_RATE
 
 
 def crop_batches(
     corpus: Corpus, config: DataConfig, *, seed: int, rank: int = 0, world: int = 1, start: int = 0
 ) -> Iterator[Batch]:
-    """Batches without end, from number `start`; the processes of a world get different ones."""
-    dataset = _Crops(corpus, config, seed, rank, world)
-    loader = DataLoader(
-        dataset,
-        batch_size=None,
-        sampler=_CountFrom(start),
-        num_workers=config.workers,
-        prefetch_factor=PREFETCH if config.workers else None,
-        worker_init_fn=_begin_worker,
-    )
-    for batch in loader:
-        if isinstance(batch, EarkitError):
-            raise batch
-        yield batch
+    """Yield batch number `start` and all that follow, without end.
+
+    Each epoch holds each clip once, spread over the `world`. A clip that cannot be decoded, or whose crop is
+    silent, is reported in `skipped`, and another crop of a clip of its batch takes its place.
+    """
+    crops = _Crops(corpus, config, seed, rank, world)
+    return map(_Rows.batch, in_order(crops, count(start), config.workers))
 
 
-def _begin_worker(_: int) -> None:
-    torch.set_num_threads(1)
-    # Ctrl-C reaches the whole terminal: the training process ends its step and saves, and needs us for it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+def padded_batches(
+    corpus: Corpus, *, batch_seconds: float = 120.0, max_seconds: float = 30.0, workers: int = 0
+) -> Iterator[PaddedBatch]:
+    """Yield each clip once, the longest first, in batches of at most `batch_seconds` with their padding.
+
+    Of a clip longer than `max_seconds` only that much is taken, from its beginning. A clip that cannot be
+    decoded or is silent is left out, and reported in `skipped`.
+    """
+    lengths = np.minimum([clip.samples for clip in corpus.clips], int(max_seconds * SAMPLE_RATE))
+    order = np.argsort(-lengths, kind="stable")
+    bounds = group(lengths[order], int(batch_seconds * SAMPLE_RATE))
+    whole = _Whole(corpus.clips, lengths, np.split(order, bounds[1:-1]))
+    batches = map(_Rows.padded, in_order(whole, range(len(bounds) - 1), workers))
+    return _without_empty(batches, corpus.source)
 
 
-class _CountFrom(torch.utils.data.Sampler[int]):
-    def __init__(self, start: int) -> None:
-        self.start = start
+def group(lengths: _Indices, budget: int) -> _Indices:
+    """Cut sorted lengths into groups, such that the first length times the group's size is within budget.
 
-    def __iter__(self) -> Iterator[int]:
-        number = self.start
-        while True:
-            yield number
-            number += 1
+    The first is the shortest, to which a group is cropped, or the longest, to which it is padded. Returns
+    the groups' bounds, one more than groups.
+    """
+    bounds = [0]
+    while bounds[-1] < len(lengths):
+        size = max(1, budget // int(lengths[bounds[-1]]))
+        bounds.append(min(len(lengths), bounds[-1] + size))
+    return np.array(bounds)
 
 
-class _Crops(Dataset[Batch | EarkitError]):
-    """Batch by number."""
+@dataclass(frozen=True)
+class _Rows:
+    """A batch on its way from a worker."""
+
+    audio: NDArray[np.float32] | Tensor  # (batch, samples)
+    lengths: _Indices  # (batch,)
+    indices: tuple[int, ...]
+    clips: tuple[Clip, ...]
+    skipped: tuple[Skipped, ...]
+
+    def pin_memory(self) -> "_Rows":
+        """Let a GPU fetch the audio while it computes; torch calls this in a thread of the main process."""
+        return replace(self, audio=torch.as_tensor(self.audio).pin_memory())
+
+    def names(self) -> tuple[str, ...]:
+        return tuple(clip.name for clip in self.clips)
+
+    def batch(self) -> Batch:
+        rates = tuple(clip.rate for clip in self.clips)
+        return Batch(torch.as_tensor(self.audio), self.names(), rates, self.skipped)
+
+    def padded(self) -> PaddedBatch:
+        audio, lengths = torch.as_tensor(self.audio), torch.from_numpy(self.lengths)
+        return PaddedBatch(audio, lengths, self.indices, self.names(), self.skipped)
+
+
+@dataclass(frozen=True)
+class _Epoch:
+    """One pass over the corpus."""
+
+    speeds: NDArray[np.float64]  # (clips,)
+    groups: list[_Indices]  # in the order of training
+    crops: list[int]  # samples, for each group
+
+
+class _Crops:
+    """Pretraining batches by number."""
 
     def __init__(self, corpus: Corpus, config: DataConfig, seed: int, rank: int, world: int) -> None:
-        long_enough = [c.seconds >= config.min_seconds for c in corpus.clips]
-        self.clips = [c for c, usable in zip(corpus.clips, long_enough, strict=True) if usable]
+        least = int(config.min_seconds * SAMPLE_RATE)
+        short = f"shorter than min_seconds, {config.min_seconds:g} s"
+        self.clips = tuple(clip for clip in corpus.clips if clip.samples >= least)
+        self.short = tuple(Skipped(clip.name, short) for clip in corpus.clips if clip.samples < least)
         if not self.clips:
             raise DataError(
-                f"all {len(corpus.clips)} clips of {corpus.source} are shorter than the {config.min_seconds} s "
-                "of data.min_seconds"
+                f"all {len(corpus.clips)} clips of {corpus.source} are {short}: lower it or give longer clips"
             )
-        self.short = tuple(
-            Skipped(c.name, f"too short: {c.seconds:.2f} s, data.min_seconds is {config.min_seconds}")
-            for c, usable in zip(corpus.clips, long_enough, strict=True)
-            if not usable
-        )
         self.config, self.seed, self.rank, self.world = config, seed, rank, world
-        self.capped = np.minimum([c.seconds for c in self.clips], config.max_seconds)
-        self._planned: tuple[int, list[NDArray[np.int64]]] = (-1, [])
+        self.least, self.most = least, int(config.max_seconds * SAMPLE_RATE)
+        self.samples = np.array([clip.samples for clip in self.clips])
+        self.noises = open_noises(config.augment)
+        # The sizes of the batches are those of every epoch, so that a batch's number tells its epoch.
+        capped = np.sort(np.minimum(self.samples, self.most))
+        self.bounds = group(capped, int(config.batch_seconds * SAMPLE_RATE))
+        self.longest_crops = capped[self.bounds[:-1]]
+        self.planned = (0, self._plan(0))
 
-    def __getitem__(self, number: int) -> Batch | EarkitError:
-        try:
-            return self._batch(number)
-        except EarkitError as error:  # raised again in the training process, unwrapped
-            return error
-
-    def _batch(self, number: int) -> Batch:
-        per_epoch = len(self._plan(0)) // self.world
-        epoch, place = divmod(number, per_epoch)
-        members = self._plan(epoch)[place * self.world + self.rank]
-        seconds = float(self.capped[members].min())
-        crops, skipped = [], list(self.short) if number == 0 else []
-        for index in members:
-            crop = self._crop(int(index), seconds, epoch, 0)
-            if isinstance(crop, Skipped):
-                skipped.append(crop)
-            else:
-                crops.append((self.clips[index], crop))
-        crops += self._replacements(members, crops, seconds, epoch, skipped)
-        length = min(len(samples) for _, samples in crops)  # rounding of rates may take a sample
-        return Batch(
-            torch.from_numpy(np.stack([samples[:length] for _, samples in crops])),
-            tuple(clip.name for clip, _ in crops),
-            tuple(clip.rate for clip, _ in crops),
-            tuple(skipped),
-        )
-
-    def _plan(self, epoch: int) -> list[NDArray[np.int64]]:
-        """Shuffle, group by length up to `batch_seconds`, shuffle the groups, even out over the world."""
-        if self._planned[0] == epoch:
-            return self._planned[1]
-        rng = np.random.default_rng([self.seed, epoch])
-        jittered = self.capped * rng.uniform(0.95, 1.05, len(self.clips))
-        order = np.argsort(-np.minimum(jittered, 0.95 * self.config.max_seconds), kind="stable")
-        shuffled = rng.permutation(len(order))  # ties, that is clips over the maximum, in random order
-        order = order[np.lexsort((shuffled, -np.minimum(jittered[order], 0.95 * self.config.max_seconds)))]
-        groups, begin = [], 0
-        while begin < len(order):
-            longest = self.capped[order[begin : begin + 64]].max()
-            size = max(1, int(self.config.batch_seconds / longest))
-            groups.append(order[begin : begin + size])
-            begin += size
-        if len(groups) > 1 and len(groups[-1]) < len(groups[0]) / 2:
-            groups.pop()  # a small last batch would weigh its clips more than the others
-        groups = [groups[i] for i in rng.permutation(len(groups))]
-        least = self._least_groups(len(groups))
-        self._planned = (epoch, [groups[i % len(groups)] for i in range(least)])
-        return self._planned[1]
-
-    def _least_groups(self, groups: int) -> int:
-        """As many as every epoch has, a multiple of the world: lengths jitter, so that epochs differ by some."""
-        if self._planned[0] >= 0:
-            return len(self._planned[1])
-        return max(self.world, groups // self.world * self.world)
-
-    def _crop(self, index: int, seconds: float, epoch: int, attempt: int) -> Samples | Skipped:
-        clip = self.clips[index]
-        rng = np.random.default_rng([self.seed, epoch, index, attempt])
-        factor = draw_speed(self.config.augment, rng)
-        wanted = min(seconds * factor, clip.seconds)
-        start = float(rng.uniform(0, clip.seconds - wanted))
-        try:
-            samples = clip.read(start=start, seconds=wanted).samples
-        except AudioError as error:
-            return Skipped(clip.name, str(error))
-        if is_silent(samples):
-            return Skipped(clip.name, "silent")
-        samples = _to_length(change_speed(samples, factor), int(seconds * SAMPLE_RATE))
-        return augment(samples, self.config.augment, rng)
-
-    def _replacements(
-        self,
-        members: NDArray[np.int64],
-        good: list[tuple[Clip, Samples]],
-        seconds: float,
-        epoch: int,
-        skipped: list[Skipped],
-    ) -> list[tuple[Clip, Samples]]:
-        """Stand-ins for clips that failed: other crops of the batch's own clips, else any of the corpus."""
-        found: list[tuple[Clip, Samples]] = []
-        missing = len(members) - len(good)
-        attempt = 1
-        while missing and good and len(found) < missing and attempt < 4:
-            for index in members:
-                crop = self._crop(int(index), seconds, epoch, attempt)
-                if len(found) < missing and not isinstance(crop, Skipped):
-                    found.append((self.clips[index], crop))
-            attempt += 1
-        if good or found:
-            return found
-        for index in np.random.default_rng([self.seed, epoch, int(members[0])]).permutation(len(self.clips)):
-            if self.capped[index] >= seconds or len(self.clips) == len(members):
-                crop = self._crop(int(index), seconds, epoch, 0)
-                if not isinstance(crop, Skipped):
-                    return [(self.clips[index], crop)]
+    def __call__(self, number: int) -> _Rows:
+        """Make a batch; where none of its clips can be decoded, of the next clips of its epoch."""
+        per_epoch = len(self.longest_crops)
+        epoch, place = divmod(number * self.world + self.rank, per_epoch)
+        skipped = list(self.short) if number == 0 else []
+        for step in range(per_epoch):
+            rows = self._rows(epoch, (place + step) % per_epoch, skipped)
+            if rows:
+                indices = tuple(index for index, _ in rows)
+                audio = np.stack([samples for _, samples in rows])
+                lengths = np.full(len(rows), audio.shape[1])
+                return _Rows(audio, lengths, indices, tuple(self.clips[i] for i in indices), tuple(skipped))
         raise DataError(
-            f"none of the {len(self.clips)} clips can be read; the first failed with: {skipped[0].reason}"
+            f"none of {len(self.clips)} clips can be used ({skipped[-1].reason}): give other recordings"
         )
 
+    def _epoch(self, epoch: int) -> _Epoch:
+        if self.planned[0] != epoch:
+            self.planned = (epoch, self._plan(epoch))
+        return self.planned[1]
 
-def _to_length(samples: Samples, length: int) -> Samples:
-    """Cut, or for a clip that a faster speed left short, repeat its end."""
-    if len(samples) >= length:
-        return samples[:length]
-    return np.pad(
-        samples, (0, length - len(samples)), mode="reflect" if len(samples) > length // 2 else "wrap"
-    )
+    def _plan(self, epoch: int) -> _Epoch:
+        """Draw speeds, sort by length with some jitter, cut into groups, shuffle these."""
+        rng = np.random.default_rng([_PLAN, self.seed, epoch])
+        speeds = draw_speeds(len(self.clips), rng, self.config.augment)
+        speeds = np.minimum(speeds, self.samples / self.least)  # no clip gets shorter than min_seconds
+        lengths = np.minimum((self.samples / speeds).astype(np.int64), self.most)
+        order = np.argsort(lengths * rng.uniform(1 / _JITTER, 1, len(lengths)), kind="stable")
+        groups = np.split(order, self.bounds[1:-1])
+        shuffled = rng.permutation(len(groups)).tolist()
+        crops = [min(int(self.longest_crops[i]), int(lengths[groups[i]].min())) for i in shuffled]
+        return _Epoch(speeds, [groups[i] for i in shuffled], crops)
+
+    def _rows(self, number: int, place: int, skipped: list[Skipped]) -> list[tuple[int, Samples]]:
+        """Crop the clips of a group, with stand-ins for the bad ones; nothing if all are bad."""
+        epoch = self._epoch(number)
+        length = epoch.crops[place]
+        rows: list[tuple[int, Samples]] = []
+        bad: list[int] = []
+        for index in epoch.groups[place].tolist():
+            try:
+                rng = np.random.default_rng([_CROP, self.seed, number, index])
+                rows.append((index, self._crop(index, length, float(epoch.speeds[index]), rng)))
+            except AudioError as error:
+                bad.append(index)
+                skipped.append(Skipped(self.clips[index].name, str(error)))
+        good = rows.copy()
+        for index in bad if good else ():
+            rng = np.random.default_rng([_REPLACE, self.seed, number, index])
+            other, samples = good[rng.integers(len(good))]
+            with suppress(AudioError):  # a silent part of a good clip: its first crop serves twice
+                samples = self._crop(other, length, float(epoch.speeds[other]), rng)
+            rows.append((other, samples))
+        return rows
+
+    def _crop(self, index: int, length: int, speed: float, rng: np.random.Generator) -> Samples:
+        """Read only as much as `length` samples need, from anywhere in the clip."""
+        clip, whole = self.clips[index], int(self.samples[index])
+        needed = min(whole, math.ceil(length * speed))
+        start = int(rng.integers(whole - needed + 1))
+        samples = change_speed(_sound(clip, start, needed), speed)[:length]
+        return augment(samples, rng, self.config.augment, self.noises)
+
+
+class _Whole:
+    """Padded batches by number."""
+
+    def __init__(self, clips: tuple[Clip, ...], lengths: _Indices, groups: list[_Indices]) -> None:
+        self.clips, self.lengths, self.groups = clips, lengths, groups
+
+    def __call__(self, number: int) -> _Rows:
+        rows: list[tuple[int, Samples]] = []
+        skipped: list[Skipped] = []
+        for index in self.groups[number].tolist():
+            try:
+                rows.append((index, _sound(self.clips[index], 0, int(self.lengths[index]))))
+            except AudioError as error:
+                skipped.append(Skipped(self.clips[index].name, str(error)))
+        lengths = np.array([len(samples) for _, samples in rows], dtype=np.int64)
+        audio = np.zeros((len(rows), max(lengths, default=0)), np.float32)
+        for row, (_, samples) in zip(audio, rows, strict=True):
+            row[: len(samples)] = samples
+        indices = tuple(index for index, _ in rows)
+        return _Rows(audio, lengths, indices, tuple(self.clips[i] for i in indices), tuple(skipped))
+
+
+def _sound(clip: Clip, start: int, samples: int) -> Samples:
+    """Read exactly so many samples at 16 kHz that are not all silent."""
+    found = clip.read(start / SAMPLE_RATE, samples / SAMPLE_RATE).samples
+    if len(found) < samples:
+        raise AudioError(f"{clip.name} is shorter than its header or manifest says: copy it again")
+    if is_silent(found):
+        whole = samples >= clip.samples
+        raise AudioError(f"{clip.name} is silent{'' if whole else ' in the part that was wanted'}")
+    return found
+
+
+def _without_empty(batches: Iterator[PaddedBatch], source: str) -> Iterator[PaddedBatch]:
+    """Let batches of which no clip was left pass on what they skipped to a neighbour."""
+    held: PaddedBatch | None = None
+    for batch in batches:
+        if held is None:
+            held = batch
+        elif not batch.names:
+            held = replace(held, skipped=held.skipped + batch.skipped)
+        elif not held.names:
+            held = replace(batch, skipped=held.skipped + batch.skipped)
+        else:
+            yield held
+            held = batch
+    if held is None or not held.names:
+        reason = f" ({held.skipped[0].reason})" if held and held.skipped else ""
+        raise DataError(f"no clip of {source} can be used{reason}: give other recordings")
+    yield held

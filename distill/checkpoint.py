@@ -34,6 +34,8 @@ class Checkpoint:
 def save(folder: Path, step: int, checkpoint: Checkpoint, keep: int) -> Path:
     """Save under folder/step-…, then remove all but the newest `keep`."""
     final = folder / f"step-{step:08d}"
+    if final in saved(folder):  # resuming makes the same step again, to the bit
+        return final
     part = folder / f".{final.name}.part"
     shutil.rmtree(part, ignore_errors=True)
     try:
@@ -44,7 +46,6 @@ def save(folder: Path, step: int, checkpoint: Checkpoint, keep: int) -> Path:
         (part / "state.json").write_text(json.dumps(checkpoint.state, indent=1), encoding="utf-8")
         for file in part.iterdir():
             _sync(file)
-        shutil.rmtree(final, ignore_errors=True)
         part.rename(final)
         _sync(folder)
     except (OSError, SafetensorError) as error:

@@ -1,258 +1,318 @@
-"""Opening a corpus: folders, CSV/TSV manifests (fairseq's too) and tar shards become a list of clips.
+"""Corpora: which clips there are, where each lies and how long it is; not their sound.
 
-What cannot be used is skipped with a reason and never ends the scan; a corpus in which nothing can be used
-is an error.
+A corpus is a folder, a manifest (CSV, TSV, fairseq's TSV) or tar shards. What cannot be used is listed with
+its reason and never ends a scan; a corpus in which nothing can be used is an error.
 """
 
-import csv
-import dataclasses
 import glob
+import io
 import json
-import tarfile
-from collections.abc import Callable, Iterable, Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+from typing import Any, BinaryIO, cast
 
-from earkit.runtime.atomic import write_text
-from earkit.runtime.audio import Audio, AudioInfo, probe, read
-from earkit.runtime.errors import AudioError, DataError
+from earkit.distill import manifests, shards
+from earkit.runtime.atomic import replacing
+from earkit.runtime.audio import SAMPLE_RATE, Audio, AudioInfo, probe, read
+from earkit.runtime.errors import AudioError, DataError, StorageError
 
-SUFFIXES = frozenset(".wav .flac .ogg .oga .opus .mp3 .aif .aiff .au .caf .w64".split())
-MANIFESTS = frozenset((".csv", ".tsv"))
-COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
-MIN_SECONDS = 0.1
+MANIFESTS = ("manifest.csv", "manifest.tsv")
+SOUNDS = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf", ".w64")
 
 Progress = Callable[[int, int], None]
+"""Hears how many of how many files were looked at."""
 
-
-@dataclass(frozen=True)
-class Clip:
-    """One recording: a file, or `size` bytes at `offset` of a tar shard."""
-
-    name: str
-    path: str
-    frames: int = 0
-    rate: int = 0
-    offset: int = 0
-    size: int = 0
-    labels: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def seconds(self) -> float:
-        """Length."""
-        return self.frames / self.rate if self.rate else 0.0
-
-    def read(self, *, start: float = 0.0, seconds: float | None = None) -> Audio:
-        """Decode it or a part."""
-        return read(self._source(), start=start, seconds=seconds, name=self.name)
-
-    def probe(self) -> AudioInfo:
-        """Read its header."""
-        return probe(self._source(), self.name)
-
-    def _source(self) -> bytes | str:
-        if not self.size:
-            return self.path
-        try:
-            with Path(self.path).open("rb") as shard:
-                shard.seek(self.offset)
-                return shard.read(self.size)
-        except OSError as error:
-            raise AudioError(f"{self.name}: cannot read its shard: {error.strerror}") from error
+_VERSION = 1  # of the index
+_THREADS = 8  # headers are small: disks and networks answer several questions at once
+_CHUNK = 1024
 
 
 @dataclass(frozen=True)
 class Skipped:
-    """A recording that cannot be used, and why."""
+    """Something that was left out, and why."""
 
     name: str
     reason: str
 
 
 @dataclass(frozen=True)
-class Corpus:
-    """Usable clips in a fixed order."""
+class Clip:
+    """One sound of a corpus."""
 
-    source: str
-    clips: tuple[Clip, ...]
-    skipped: tuple[Skipped, ...] = ()
+    name: str
+    """For people: as the manifest, the folder or the shard calls it."""
+    path: str
+    """The file, absolute; or the shard, when `offset` and `size` say where in it."""
+    frames: int
+    """Samples of one channel at `rate`."""
+    rate: int
+    """Of the source, in Hz."""
+    channels: int | None = None
+    """Unknown where a manifest gave the length and no header was read."""
+    offset: int | None = None
+    size: int | None = None
+    labels: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @property
+    def seconds(self) -> float:
+        """Length of the clip."""
+        return self.frames / self.rate
+
+    @property
+    def samples(self) -> int:
+        """Whole samples that it gives at 16 kHz."""
+        return self.frames * SAMPLE_RATE // self.rate
+
+    def read(self, start: float = 0.0, seconds: float | None = None) -> Audio:
+        """Decode the clip, or a part of it."""
+        with _source(self.path, self.offset, self.size) as source:
+            return read(source, start=start, seconds=seconds, name=self.name)
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """The clips that can be used, in a fixed order, and what was left out."""
+
+    clips: tuple[Clip, ...]
+    skipped: tuple[Skipped, ...] = ()
+    source: str = ""
+
+    @cached_property
     def seconds(self) -> float:
         """Length of all clips."""
         return sum(clip.seconds for clip in self.clips)
 
     def save(self, path: Path) -> None:
-        """Write the index, so that a resumed run sees the same clips without scanning again."""
-        rows = [
-            {"source": self.source},
-            *map(dataclasses.asdict, self.clips),
-            *map(dataclasses.asdict, self.skipped),
-        ]
-        write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+        """Write an index from which `load` gives the same clips in the same order, without a scan."""
+        head = {
+            "version": _VERSION,
+            "source": self.source,
+            "clips": len(self.clips),
+            "skipped": len(self.skipped),
+        }
+        with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as lines:
+            for entry in (head, *map(_plain, self.clips), *map(vars, self.skipped)):
+                lines.write(json.dumps(entry) + "\n")
 
     @classmethod
     def load(cls, path: Path) -> "Corpus":
-        """Undo `save`."""
+        """Read what `save` wrote."""
         try:
-            head, *rows = map(json.loads, path.read_text(encoding="utf-8").splitlines())
-            clips = tuple(Clip(**row) for row in rows if "reason" not in row)
-            skipped = tuple(Skipped(**row) for row in rows if "reason" in row)
-            return cls(head["source"], clips, skipped)
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            raise DataError(f"{path} is not a corpus index ({error}); start again with --fresh") from error
+            with path.open(encoding="utf-8") as lines:
+                head, *entries = map(json.loads, lines)
+            if head["version"] != _VERSION or len(entries) != head["clips"] + head["skipped"]:
+                raise ValueError(f"version {head['version']}, {len(entries)} entries")  # noqa: TRY301 - joins the damage below
+            clips = tuple(Clip(**entry) for entry in entries[: head["clips"]])
+            return cls(clips, tuple(Skipped(**entry) for entry in entries[head["clips"] :]), head["source"])
+        except OSError as error:
+            raise DataError(
+                f"cannot read the corpus index {path} ({error.strerror or error}): begin afresh"
+            ) from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(f"the corpus index {path} is damaged ({error}): begin afresh") from error
 
 
 class SkippedLog:
-    """`skipped.jsonl`: every distinct name and reason once, also over resumes."""
+    """`skipped.jsonl`: each (name, reason) once, also when a run is resumed."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self._path = path
         self._known: set[Skipped] = set()
+        self._torn = False
         if path.exists():
-            lines = path.read_text(encoding="utf-8").splitlines()
-            self._known = {Skipped(**json.loads(line)) for line in lines if line.endswith("}")}
+            text = path.read_text(encoding="utf-8", errors="replace")
+            self._torn = bool(text) and not text.endswith("\n")  # by a kill within a write
+            self._known.update(_whole_entries(text))
 
     def __len__(self) -> int:
-        return len({skipped.name for skipped in self._known})
+        return len(self._known)
 
     def add(self, skipped: Iterable[Skipped]) -> None:
-        """Append what is new."""
+        """Append those that are not in it yet."""
         new = [s for s in dict.fromkeys(skipped) if s not in self._known]
-        if new:
-            self._known.update(new)
-            with self.path.open("a", encoding="utf-8") as lines:
-                lines.writelines(json.dumps(dataclasses.asdict(s), ensure_ascii=False) + "\n" for s in new)
+        if not new:
+            return
+        text = "\n" * self._torn + "".join(json.dumps(vars(s)) + "\n" for s in new)
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with self._path.open("a", encoding="utf-8") as lines:
+                lines.write(text)
+        except OSError as error:
+            raise StorageError(
+                f"could not write {self._path}: {error.strerror or error}; free some space"
+            ) from error
+        self._torn = False
+        self._known.update(new)
 
 
 def open_corpus(
     source: str | Path,
     *,
     split: str | None = None,
-    min_seconds: float = MIN_SECONDS,
+    min_seconds: float = 0.1,
     progress: Progress | None = None,
 ) -> Corpus:
-    """Find the clips of a folder, manifest, tar shard or glob of them, and measure those of unknown length.
+    """Find the clips of a folder, a manifest, tar shards, a glob of files (`data-*.tar`) or one file.
 
-    A folder with a `manifest.csv` is that manifest. `split` keeps the rows of one split, where a manifest
-    has such a column.
+    A folder is searched to its depths, without hidden files, in sorted order; its `manifest.csv` or
+    `manifest.tsv` rules where there is one. `split` keeps the rows of that split where a manifest has such a
+    column. A manifest that gives `samples` and `sample_rate` is believed; all other headers are read.
     """
-    found = list(_find(str(source)))
-    candidates = [c for c in found if isinstance(c, Clip) and _of_split(c, split)]
-    skipped = [s for s in found if isinstance(s, Skipped)]
-    clips = []
-    with ThreadPoolExecutor() as pool:
-        for done, result in enumerate(pool.map(lambda c: _measure(c, min_seconds), candidates), 1):
-            if isinstance(result, Clip):
-                clips.append(result)
-            else:
-                skipped.append(result)
-            if progress is not None:
-                progress(done, len(candidates))
+    found = list(_find(str(source), split))
+    clips: list[Clip] = []
+    skipped: list[Skipped] = []
+    with ThreadPoolExecutor(_THREADS) as pool:
+        for first in range(0, len(found), _CHUNK):
+            # In chunks, so that an interrupted scan ends soon.
+            for entry in pool.map(lambda f: _measure(f, min_seconds), found[first : first + _CHUNK]):
+                if isinstance(entry, Clip):
+                    clips.append(entry)
+                else:
+                    skipped.append(entry)
+                if progress:
+                    progress(len(clips) + len(skipped), len(found))
     if not clips:
-        why = f": {skipped[0].name}: {skipped[0].reason}" if skipped else ""
-        of_split = f" of split {split}" if split and found and not candidates else ""
-        raise DataError(f"{source} holds no usable audio{of_split}; {len(skipped)} files were skipped{why}")
-    return Corpus(str(source), tuple(clips), tuple(skipped))
+        nothing = f"no clip of the split {split} in it" if split else "no sound in it"
+        what = f"{len(skipped)} skipped, first: {skipped[0].reason}" if skipped else nothing
+        raise DataError(f"nothing in {source} can be used ({what}): give wav, flac, ogg, opus or mp3 files")
+    return Corpus(tuple(clips), tuple(skipped), str(Path(source).absolute()))
 
 
-def _of_split(clip: Clip, split: str | None) -> bool:
-    return split is None or clip.labels.get("split", split) == split
+@dataclass(frozen=True)
+class _Found:
+    """A clip that was named, and not yet looked at."""
+
+    name: str
+    path: Path
+    frames: int | None = None
+    rate: int | None = None
+    offset: int | None = None
+    size: int | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
-def _measure(clip: Clip, min_seconds: float) -> Clip | Skipped:
-    if clip.frames and clip.rate and not Path(clip.path).is_file():
-        return Skipped(clip.name, "vanished: the manifest names it, but there is no such file")
-    try:
-        if not (clip.frames and clip.rate):
-            info = clip.probe()
-            clip = dataclasses.replace(clip, frames=info.frames, rate=info.rate)
-    except AudioError as error:
-        return Skipped(clip.name, str(error))
-    if clip.seconds < min_seconds:
-        return Skipped(clip.name, f"too short: {clip.seconds:.3f} s, at least {min_seconds} s are needed")
-    return clip
-
-
-def _find(source: str) -> Iterator[Clip | Skipped]:
-    path = Path(source)
-    if source.lower().endswith(COMPRESSED):
-        raise DataError(
-            f"{source} is compressed, so its clips cannot be addressed; unpack it to a plain .tar"
-        )
+def _find(source: str, split: str | None) -> Iterator[_Found | Skipped]:
+    path = Path(os.path.abspath(source))  # noqa: PTH100 - Path.absolute keeps `..`, resolve follows links
     if path.is_dir():
-        manifest = path / "manifest.csv"
-        return _manifest(manifest) if manifest.is_file() else _folder(path)
-    if path.suffix in MANIFESTS and path.is_file():
-        return _manifest(path)
-    if path.is_file():
-        return _shard(path) if path.suffix == ".tar" else iter([Clip(source, source)])
-    matches = sorted(glob.glob(source))  # noqa: PTH207 - the pattern may be absolute
-    if not matches:
-        raise DataError(f"there is no {source}: give a folder, a .csv or .tsv manifest, or .tar shards")
-    return (found for match in matches for found in _find(match))
+        yield from _find_in_folder(path, split)
+    elif path.is_file() and path.suffix.lower() in {".csv", ".tsv"}:
+        yield from _find_in_manifest(path, split)
+    elif path.is_file():
+        if not _is_sound(path.name) and not _is_shard(path.name):
+            raise DataError(f"{source} is no corpus: give a folder, a .csv or .tsv manifest, or .tar shards")
+        yield from _find_file(path, path.name)
+    else:
+        matches = sorted(glob.glob(source)) if glob.has_magic(source) else []  # noqa: PTH207 - patterns may be absolute
+        if not matches:
+            raise DataError(f"there is nothing at {source}: give a folder, a manifest, or tar shards")
+        for match in matches:
+            yield from _find_file(Path(match).absolute(), match)
 
 
-def _folder(folder: Path) -> Iterator[Clip | Skipped]:
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith("."):
-            yield Clip(str(path.relative_to(folder)), str(path))
-        elif path.suffix == ".tar":
-            yield from _shard(path)
+def _find_in_folder(folder: Path, split: str | None) -> Iterator[_Found | Skipped]:
+    for manifest in (folder / name for name in MANIFESTS):
+        if manifest.is_file():
+            yield from _find_in_manifest(manifest, split)
+            return
+    for path in sorted(_walk(folder)):
+        yield from _find_file(path, path.relative_to(folder).as_posix())
 
 
-def _shard(path: Path) -> Iterator[Clip | Skipped]:
-    """Index a tar; nothing is unpacked, so hostile member names do no harm."""
+def _walk(folder: Path) -> Iterator[Path]:
+    """All files that are not hidden; links are followed, but into no folder twice."""
+    seen: set[tuple[int, int]] = set()
+    for root, folders, files in os.walk(folder, followlinks=True):
+        status = Path(root).stat()
+        if (status.st_dev, status.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield from (Path(root, name) for name in files if not name.startswith("."))
+
+
+def _find_file(path: Path, name: str) -> Iterator[_Found | Skipped]:
+    if _is_sound(name):
+        yield _Found(name, path)
+    elif _is_shard(name):
+        try:
+            for member in shards.members(path):
+                if _is_sound(member.name):
+                    yield _Found(f"{name}/{member.name}", path, offset=member.offset, size=member.size)
+        except DataError as error:
+            yield Skipped(name, str(error))
+
+
+def _find_in_manifest(manifest: Path, split: str | None) -> Iterator[_Found | Skipped]:
+    for row in manifests.rows(manifest, split):
+        if row.path:
+            place = Path(os.path.abspath(row.place))  # noqa: PTH100 - as above
+            yield _Found(row.path, place, row.frames, row.rate, labels=row.labels)
+        else:
+            yield Skipped(f"{manifest.name}:{row.line}", f"line {row.line} of {manifest} has no path")
+
+
+def _is_sound(name: str) -> bool:
+    """By its name; AppleDouble files (`._a.wav`) are hidden ones."""
+    return name.lower().endswith(SOUNDS) and not name.rpartition("/")[2].startswith(".")
+
+
+def _is_shard(name: str) -> bool:
+    return name.lower().endswith((shards.SUFFIX, *shards.COMPRESSED))
+
+
+def _measure(found: _Found | Skipped, min_seconds: float) -> Clip | Skipped:
+    if isinstance(found, Skipped):
+        return found
     try:
-        with tarfile.open(path, "r:") as shard:
-            for member in shard:
-                if member.isreg() and Path(member.name).suffix.lower() in SUFFIXES:
-                    name = f"{path.name}/{member.name}"
-                    if member.size:
-                        yield Clip(name, str(path), offset=member.offset_data, size=member.size)
-                    else:
-                        yield Skipped(name, "empty (0 bytes)")
-    except (tarfile.TarError, OSError) as error:
-        yield Skipped(str(path), f"is not a whole tar shard: {error}")
+        info = _info(found)
+    except AudioError as error:
+        return Skipped(found.name, str(error))
+    if info.frames < min_seconds * info.rate:
+        return Skipped(found.name, f"shorter than {min_seconds:g} s")
+    return Clip(
+        found.name,
+        str(found.path),
+        info.frames,
+        info.rate,
+        info.channels or None,
+        found.offset,
+        found.size,
+        found.labels,
+    )
 
 
-def _manifest(path: Path) -> Iterator[Clip | Skipped]:
+def _info(found: _Found) -> AudioInfo:
+    if found.frames is not None and found.rate is not None:
+        if not found.path.is_file():
+            raise AudioError(f"cannot read {found.name}: no such file {found.path}")
+        return AudioInfo(found.rate, 0, found.frames)
+    with _source(str(found.path), found.offset, found.size) as source:
+        return probe(source, name=found.name)
+
+
+def _source(path: str, offset: int | None, size: int | None) -> AbstractContextManager[Path | BinaryIO]:
+    if offset is None or size is None:
+        return nullcontext(Path(path))
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise DataError(f"manifest {path} is not UTF-8 text: {error}") from error
-    if not lines:
-        raise DataError(f"manifest {path} is empty")
-    if path.suffix == ".tsv" and "\t" not in lines[0]:
-        return _fairseq(path, lines)
-    rows = csv.DictReader(lines, delimiter="\t" if path.suffix == ".tsv" else ",")
-    if "path" not in (rows.fieldnames or ()):
-        raise DataError(
-            f"manifest {path} needs a column `path`; its columns are {', '.join(rows.fieldnames or ())}"
-        )
-    return (_row(path.parent, row) for row in rows)
+        window = shards.Window(Path(path), offset, size)
+    except OSError as error:
+        raise AudioError(f"cannot read the shard {path}: {error.strerror or error}") from error
+    return cast("AbstractContextManager[BinaryIO]", io.BufferedReader(window))
 
 
-def _row(folder: Path, row: dict[str, str]) -> Clip | Skipped:
-    labels = {k: v for k, v in row.items() if isinstance(k, str) and v}
-    name = labels.pop("path", "")
-    if not name:
-        return Skipped(str(row), "the manifest row has no path")
-    try:
-        rate = int(labels.get("sample_rate", 0))
-        frames = int(labels.get("samples", 0)) or round(float(labels.get("seconds", 0)) * rate)
-    except ValueError as error:
-        return Skipped(name, f"the manifest gives no number for its length: {error}")
-    return Clip(name, str(folder / name), max(frames, 0), max(rate, 0), labels=labels)
+def _plain(clip: Clip) -> dict[str, Any]:
+    return vars(clip) | {"labels": dict(clip.labels)}
 
 
-def _fairseq(path: Path, lines: list[str]) -> Iterator[Clip | Skipped]:
-    """First the root folder, then `relative path <tab> samples`; the rate is only known to the files."""
-    root = Path(lines[0].strip())
-    if not root.is_absolute():
-        root = path.parent / root
-    for line in lines[1:]:
-        name = line.split("\t")[0]
-        if name:
-            yield Clip(name, str(root / name))
+def _whole_entries(text: str) -> Iterator[Skipped]:
+    for line in text.splitlines():
+        try:
+            yield Skipped(**json.loads(line))
+        except (ValueError, TypeError):  # a torn line: at worst an entry is written twice
+            continue

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from earkit.distill.device import choose
-from earkit.distill.dinosr import DinoSR, frame_count, standardise
+from earkit.distill.dinosr import DinoSR, standardise
 from earkit.distill.masking import span_mask
 from earkit.distill.pretrain import PretrainConfig
 from earkit.runtime.audio import SAMPLE_RATE
@@ -57,7 +57,7 @@ def dry_run(config: PretrainConfig) -> Plan:
     audio = standardise(torch.randn(clips, int(clip * SAMPLE_RATE), device=accelerator.device))
     seconds = clips * clip
     mask = torch.from_numpy(
-        span_mask(clips, frame_count(audio.shape[1]), config.mask, np.random.default_rng(config.seed))
+        span_mask(clips, config.model.frames(audio.shape[1]), config.mask, np.random.default_rng(config.seed))
     ).to(accelerator.device)
     multiply_adds = _multiply_adds(model, audio[:1]) / clip
     activations = _activation_bytes(model, audio, mask) / seconds

@@ -26,7 +26,7 @@ from earkit.distill.batches import Batch, DataConfig, crop_batches
 from earkit.distill.config import build, override, read_toml, to_toml
 from earkit.distill.corpus import Corpus, SkippedLog
 from earkit.distill.device import Precision, choose
-from earkit.distill.dinosr import DinoSR, DinoSRConfig, DinoSROutput, frame_count, save_teacher, standardise
+from earkit.distill.dinosr import DinoSR, DinoSRConfig, DinoSROutput, save_teacher, standardise
 from earkit.distill.masking import MaskConfig, span_mask
 from earkit.distill.rankme import rankme
 from earkit.distill.schedule import OptimConfig, tri_stage
@@ -292,7 +292,7 @@ class _Run:
     def _mask(self, batch: Batch, micro: int) -> Tensor:
         rng = np.random.default_rng([self.config.seed, self.step, micro, self.accelerator.process_index])
         clips, samples = batch.audio.shape
-        return torch.from_numpy(span_mask(clips, frame_count(samples), self.config.mask, rng))
+        return torch.from_numpy(span_mask(clips, self.config.model.frames(samples), self.config.mask, rng))
 
     def _over_processes(self, value: float) -> float:
         if self.accelerator.num_processes == 1:

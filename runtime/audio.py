@@ -1,14 +1,19 @@
-"""Sound files in: any format of libsndfile (wav, flac, ogg, opus, mp3, …), any rate, any channel count.
+"""Sound files as the model wants them: mono, 16 kHz, float32 in [-1, 1].
 
-Out comes mono float32 at 16 kHz. Channels are averaged, other rates resampled by soxr. Integer formats end
-in [-1, 1]; a float file may exceed it, and is left as it is.
+libsndfile decodes (wav, flac, ogg, opus, mp3 and its other formats), the mean over channels makes mono, and
+soxr resamples. A part of a file is cut on the 16 kHz grid of the whole file, so reading a part equals
+reading everything and slicing.
 """
 
 import io
 import math
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import soundfile
@@ -17,22 +22,25 @@ from numpy.typing import NDArray
 
 from earkit.runtime.errors import AudioError
 
+SAMPLE_RATE = 16_000
+SILENCE = 1e-4  # -80 dB: below three steps of 16 bits, so nothing but dither
+
 Samples = NDArray[np.float32]
 Source = str | Path | bytes | BinaryIO
 
-SAMPLE_RATE = 16_000
-RATES = (1_000, 768_000)
-MOST_CHANNELS = 64
-SILENCE = 1e-4
-"""A peak below this (-80 dB of full scale) is digital silence."""
-MARGIN = 0.05
-"""Seconds decoded around a part, so that the resampler does not see its edges."""
-BLOCK = 1 << 20
+_RATES = range(1000, 1_000_001)  # Hz
+_CHANNELS = range(1, 257)
+_LOUDEST = 8.0  # 18 dB over full scale; above it, samples are integers in a float file rather than loud
+_MARGIN = 0.05  # seconds on each side of a part; the resampler's impulse response is shorter
+_BLOCK = 1 << 20  # values decoded at a time, so that a header that lies about its length costs no memory
+_MP3_SLACK = 2 * 1152  # frames; an mp3 may state its encoder's padding, which no decoder gives back
+_STREAMED = 0x7FFF_0000  # a RIFF size at or above it is the placeholder of a program that wrote to a pipe
+_STATED = re.compile(r"^\s*(?:data|SSND) *: (\d+) \(should be (\d+)\)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """What a header says."""
+    """What a header says; `frames` are samples of one channel at `rate`."""
 
     rate: int
     channels: int
@@ -40,106 +48,170 @@ class AudioInfo:
 
     @property
     def seconds(self) -> float:
-        """Length."""
+        """Length of the sound."""
         return self.frames / self.rate
 
 
 @dataclass(frozen=True)
 class Audio:
-    """A decoded sound: mono float32 at 16 kHz, and what it was."""
+    """Decoded sound, and what had to be done to it."""
 
     samples: Samples
+    """Mono, at `SAMPLE_RATE`, in [-1, 1]."""
     source_rate: int
     channels: int
+    """Of the source; more than one were averaged."""
+    clipped: int = 0
+    """Samples beyond full scale: lossy codecs and resampling overshoot a little, float files may be loud."""
 
 
-def probe(source: Source, name: str | None = None) -> AudioInfo:
-    """Read a header; `name` stands for the source in errors."""
-    with _open(source, name or _name(source)) as file:
-        return AudioInfo(file.samplerate, file.channels, file.frames)
+def probe(source: Source, *, name: str | None = None) -> AudioInfo:
+    """Read the header only. `name` stands for the source in errors."""
+    with _opened(source, name) as (sound, _):
+        return AudioInfo(sound.samplerate, sound.channels, sound.frames)
 
 
 def read(
     source: Source, *, start: float = 0.0, seconds: float | None = None, name: str | None = None
 ) -> Audio:
-    """Decode a sound or a part of it, in seconds from its beginning, without decoding what lies before."""
-    name = name or _name(source)
-    with _open(source, name) as file:
-        rate, channels = file.samplerate, file.channels
-        unit = rate // math.gcd(rate, SAMPLE_RATE)  # so many frames are a whole number of samples at 16 kHz
-        first = min(round(start * rate), file.frames)
-        last = file.frames if seconds is None else min(file.frames, first + round(seconds * rate))
-        margin = math.ceil(MARGIN * rate / unit) * unit if rate != SAMPLE_RATE else 0
-        before = min(margin, first // unit * unit)
-        after = min(margin, file.frames - last)
-        mono = _decode(file, first - before, last + after, name)
-    if not np.isfinite(mono).all():
-        raise AudioError(f"{name} holds NaN or infinite samples; export it again")
-    if rate != SAMPLE_RATE:
-        mono = resample(mono, rate)
-        skipped = before // unit * (SAMPLE_RATE * unit // rate)
-        mono = mono[skipped : skipped + round((last - first) * SAMPLE_RATE / rate)]
-    return Audio(mono, rate, channels)
+    """Decode a sound, or the part of it from `start` that is `seconds` long or ends with the sound.
 
-
-def resample(samples: Samples, rate: int) -> Samples:
-    """To 16 kHz."""
-    resampled: Samples = soxr.resample(samples, rate, SAMPLE_RATE)
-    return resampled
+    `name` stands for the source in errors. Samples beyond full scale are clipped, and counted.
+    """
+    if not (0 <= start < math.inf and (seconds is None or 0 < seconds < math.inf)):
+        raise AudioError(
+            f"cannot read {seconds} seconds from {start}: give a start of 0 or above and seconds above 0"
+        )
+    with _opened(source, name) as (sound, called):
+        first = round(start * SAMPLE_RATE)
+        wanted = None if seconds is None else max(1, round(seconds * SAMPLE_RATE))
+        samples = _part(sound, first, wanted, called)
+        if not len(samples):
+            raise AudioError(
+                f"{called} is {sound.frames / sound.samplerate:.3f} s long: nothing stands at {start:.3f} s"
+            )
+        over = int(np.count_nonzero(np.abs(samples) > 1))
+        if over:
+            samples = _clip(samples, called)
+        return Audio(samples, sound.samplerate, sound.channels, over)
 
 
 def is_silent(samples: Samples) -> bool:
-    """Whether there is nothing to hear."""
-    return len(samples) == 0 or float(np.abs(samples).max()) < SILENCE
+    """Whether this is digital silence: no sample reaches -80 dB of full scale."""
+    return not len(samples) or float(np.max(np.abs(samples))) < SILENCE
 
 
-def _name(source: Source) -> str:
+@contextmanager
+def _opened(source: Source, name: str | None) -> Iterator[tuple[Any, str]]:
+    """Give an open `soundfile.SoundFile` with a sane header, and what to call it."""
+    called = name or _called(source)
+    try:
+        with soundfile.SoundFile(_readable(source, called)) as sound:
+            _check_header(sound, called)
+            yield sound, called
+    except OSError as error:
+        raise AudioError(f"cannot read {called}: {error.strerror or error}") from error
+    except soundfile.SoundFileError as error:
+        reason = str(getattr(error, "error_string", error)).strip().rstrip(".")
+        raise AudioError(
+            f"{called} is damaged or not audio ({reason}): convert it to wav or flac, or leave it out"
+        ) from error
+
+
+def _called(source: Source) -> str:
     if isinstance(source, str | Path):
         return str(source)
-    return str(getattr(source, "name", "audio data"))
+    if isinstance(source, bytes):
+        return f"audio of {len(source)} bytes"
+    name = getattr(source, "name", None)
+    return name if isinstance(name, str) else "an open file"
 
 
-def _open(source: Source, name: str) -> soundfile.SoundFile:
+def _readable(source: Source, called: str) -> bytes | BinaryIO:
+    """Give what libsndfile can open: a path as bytes (any name is valid then) or a seekable file."""
     if isinstance(source, str | Path):
         path = Path(source)
+        size = path.stat().st_size
         if not path.is_file():
-            raise AudioError(f"{name} is not a file")
-        if path.stat().st_size == 0:
-            raise AudioError(f"{name} is empty (0 bytes)")
-    elif isinstance(source, bytes) and not source:
-        raise AudioError(f"{name} is empty (0 bytes)")
-    try:
-        file = soundfile.SoundFile(io.BytesIO(source) if isinstance(source, bytes) else source)
-    except (soundfile.SoundFileError, RuntimeError, TypeError, ValueError) as error:
-        # Without a known extension soundfile takes a file for headerless audio and asks for its rate.
-        raise AudioError(f"{name} is not a sound file that can be read: {error}") from error
-    complaint = None
-    if file.frames <= 0:
-        complaint = "is empty (no samples)"
-    elif not RATES[0] <= file.samplerate <= RATES[1]:
-        complaint = f"claims a sample rate of {file.samplerate} Hz"
-    elif not 1 <= file.channels <= MOST_CHANNELS:
-        complaint = f"claims {file.channels} channels"
-    if complaint:
-        file.close()
-        raise AudioError(f"{name} {complaint}")
-    return file
+            raise AudioError(f"{called} is not a file: give a sound file")
+        if path.suffix.lower() == ".raw":
+            raise AudioError(f"{called} has no header that says its rate: convert it to wav or flac")
+    else:
+        file = io.BytesIO(source) if isinstance(source, bytes) else source
+        if not file.seekable():
+            file = io.BytesIO(file.read())
+        size = file.seek(0, os.SEEK_END)
+        file.seek(0)
+    if not size:
+        raise AudioError(f"{called} is empty (0 bytes): record or copy it again, or leave it out")
+    return os.fsencode(path) if isinstance(source, str | Path) else file
 
 
-def _decode(file: soundfile.SoundFile, first: int, last: int, name: str) -> Samples:
-    """Decode in blocks, so that a header that lies about the length cannot ask for all memory."""
-    blocks, wanted = [np.empty(0, np.float32)], last - first
-    try:
-        if first:
-            file.seek(first)
-        while wanted > 0:
-            block = file.read(min(wanted, BLOCK), dtype="float32", always_2d=True)
-            if not len(block):
-                break
-            blocks.append(block.mean(axis=1, dtype=np.float32) if file.channels > 1 else block[:, 0])
-            wanted -= len(block)
-    except (soundfile.SoundFileError, RuntimeError) as error:
-        raise AudioError(f"{name} is damaged: {error}") from error
-    if wanted > 0:
-        raise AudioError(f"{name} is truncated: {wanted} of {last - first} samples are missing")
-    return np.concatenate(blocks)
+def _check_header(sound: Any, called: str) -> None:  # noqa: ANN401 - soundfile publishes no types
+    if sound.samplerate not in _RATES or sound.channels not in _CHANNELS:
+        raise AudioError(
+            f"{called} claims {sound.samplerate} Hz and {sound.channels} channels: "
+            f"{_RATES[0]} to {_RATES[-1]} Hz and up to {_CHANNELS[-1]} channels can be read"
+        )
+    if sound.frames <= 0:
+        raise AudioError(f"{called} is empty (no samples): record or copy it again, or leave it out")
+    # libsndfile reads a cut wav or aiff to its end without complaint; only its log tells.
+    stated = _STATED.search(sound.extra_info) if sound.format in {"WAV", "WAVEX", "AIFF"} else None
+    if stated:
+        promised, present = int(stated[1]), int(stated[2])
+        frames = promised * sound.frames // max(present, 1)
+        if promised < _STREAMED and frames > sound.frames:
+            raise _truncated(called, frames, sound.frames)
+
+
+def _truncated(called: str, promised: int, found: int) -> AudioError:
+    return AudioError(
+        f"{called} is truncated ({found} of {promised} samples are there): copy it again, or leave it out"
+    )
+
+
+def _part(sound: Any, first: int, wanted: int | None, called: str) -> Samples:  # noqa: ANN401 - as above
+    """Decode samples [first, first + wanted) of the 16 kHz signal, fewer where it ends before."""
+    rate: int = sound.samplerate
+    shared = math.gcd(rate, SAMPLE_RATE)
+    # Every `step_in` samples of the source, both grids meet: a part that begins there keeps the phase.
+    step_in, step_out = rate // shared, SAMPLE_RATE // shared
+    margin = 0 if rate == SAMPLE_RATE else round(_MARGIN * SAMPLE_RATE)
+    step = max(0, first - margin) // step_out
+    begin, end = step * step_in, sound.frames
+    if wanted is not None:
+        end = min(end, math.ceil((first + wanted + margin) * rate / SAMPLE_RATE))
+    if begin >= end:
+        return np.zeros(0, np.float32)
+    samples = _decode(sound, begin, end, called)
+    if rate != SAMPLE_RATE:
+        samples = soxr.resample(samples, rate, SAMPLE_RATE, quality="HQ")
+    skip = first - step * step_out
+    return np.ascontiguousarray(samples[skip : None if wanted is None else skip + wanted])
+
+
+def _decode(sound: Any, begin: int, end: int, called: str) -> Samples:  # noqa: ANN401 - as above
+    """Mono samples [begin, end) at the source's rate."""
+    if begin:
+        sound.seek(begin)
+    blocks: list[Samples] = []
+    left = end - begin
+    while left > 0:
+        block = sound.read(min(left, _BLOCK // sound.channels), dtype="float32", always_2d=True)
+        if not len(block):
+            break
+        blocks.append(block[:, 0] if sound.channels == 1 else block.mean(axis=1, dtype=np.float32))
+        left -= len(block)
+    if left > (_MP3_SLACK if sound.format in {"MP3", "MPEG"} else 0):
+        raise _truncated(called, end - begin, end - begin - left)
+    samples = np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
+    if not np.isfinite(samples).all():
+        raise AudioError(f"{called} holds samples that are not finite: repair it, or leave it out")
+    return samples
+
+
+def _clip(samples: Samples, called: str) -> Samples:
+    peak = float(np.max(np.abs(samples)))
+    if peak > _LOUDEST:
+        raise AudioError(f"{called} reaches {peak:.6g} where full scale is 1: divide it by its full scale")
+    return np.clip(samples, -1.0, 1.0)
