@@ -21,7 +21,8 @@ def mel_filters(bands: int, fft: int) -> Array:
     bins = np.fft.rfftfreq(fft, 1 / SAMPLE_RATE)
     rising = (bins - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
     falling = (edges[2:, None] - bins) / (edges[2:] - edges[1:-1])[:, None]
-    return np.maximum(0, np.minimum(rising, falling)).astype(np.float32)
+    filters: Array = np.maximum(0, np.minimum(rising, falling)).astype(np.float32)
+    return filters
 
 
 def log_mel(samples: Array, bands: int = 80) -> Array:
@@ -29,4 +30,5 @@ def log_mel(samples: Array, bands: int = 80) -> Array:
     count = (len(samples) - WINDOW) // HOP + 1
     frames = np.lib.stride_tricks.sliding_window_view(samples, WINDOW)[::HOP][:count]
     power = np.abs(np.fft.rfft(frames * np.hanning(WINDOW).astype(np.float32), 512)) ** 2
-    return np.log(power @ mel_filters(bands, 512).T + 1e-6).astype(np.float32)
+    mel: Array = np.log(power @ mel_filters(bands, 512).T + 1e-6).astype(np.float32)
+    return mel

@@ -130,7 +130,8 @@ class SkippedLog:
             self._known.update(_whole_entries(text))
 
     def __len__(self) -> int:
-        return len(self._known)
+        """Count the names: one clip may have been skipped for several reasons."""
+        return len({skipped.name for skipped in self._known})
 
     def add(self, skipped: Iterable[Skipped]) -> None:
         """Append those that are not in it yet."""

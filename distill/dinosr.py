@@ -61,7 +61,7 @@ class DinoSRConfig:
     codebooks: int = 0
     codebook_size: int = 256
     front_end: Literal["paper", "filterbank"] = "paper"
-    """The paper's seven convolutions, or two that begin as mel-spaced band filters: see `begin_as_filterbank`."""
+    """The paper's seven convolutions, or two that start out as band filters: see `begin_as_filterbank`."""
     pos_depth: int = 5
     pos_kernel: int = 19
     pos_groups: int = 16

@@ -127,7 +127,7 @@ def _timed_step(model: DinoSR, audio: Tensor, mask: Tensor, config: PretrainConf
         optimizer.step()
         optimizer.zero_grad()
         model.follow()
-        float(output.loss_sum)  # waits for a GPU
+        output.loss_sum.item()  # waits for a GPU
         times.append(time.perf_counter() - begun)
     return float(np.mean(times[1:]))
 

@@ -27,7 +27,13 @@ def open_run(folder: Path, config: PretrainConfig, data: Path | None, *, fresh: 
         say(f"set {folder} aside as {aside}")
     if saved(folder / "checkpoints"):
         _same(folder, config)
-        return Corpus.load(index)
+        begun = Corpus.load(index)
+        if data is not None and begun.source != str(data.absolute()):
+            raise ConfigError(
+                f"{folder} was begun with other data, {begun.source}: give the same, or --fresh, "
+                "or another --out"
+            )
+        return begun
     corpus = open_corpus(_source(data, say), split="train")
     corpus.save(index)
     say(f"{len(corpus.clips)} clips, {corpus.seconds / 3600:.2f} h" + _skips(corpus, folder))
@@ -38,7 +44,8 @@ def _source(data: Path | None, say: Say) -> Path:
     if data is not None:
         return data
     say("no --data given: using the built-in synthetic speech")
-    return default_corpus()
+    manifest: Path = default_corpus()
+    return manifest
 
 
 def _skips(corpus: Corpus, folder: Path) -> str:
