@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from earkit.distill.synthetic_corpus import LabelledClip, read_labels
@@ -90,28 +90,30 @@ def _examples(clips: Sequence[LabelledClip], featurise: Featurise) -> dict[str, 
 
 
 def _thin(examples: Examples, most: int, rng: np.random.Generator) -> Examples:
-    """Pick examples at random, the same ones for every choice of layer would be no better."""
+    """Pick so many examples at random."""
     picked = rng.permutation(len(examples.labels))[:most]
     return Examples(examples.features[picked], examples.labels[picked], examples.speakers[picked])
 
 
-def _fit(examples: Examples, regularisation: float) -> LogisticRegression:
-    return make_pipeline(StandardScaler(), LogisticRegression(C=regularisation, max_iter=300)).fit(
-        examples.features, examples.labels
-    )
+def _fit(features: Array, labels: Labels, regularisation: float) -> Pipeline:
+    logistic = LogisticRegression(C=regularisation, max_iter=200)
+    return make_pipeline(StandardScaler(), logistic).fit(features, labels)
 
 
 def _best(train: Mapping[str, Examples], test: Mapping[str, Examples], seed: int) -> Score:
+    """Choose the layer, then the regularisation, on held-out training speakers; score on the test ones."""
     speakers = np.unique(next(iter(train.values())).speakers)
     held = np.random.default_rng(seed).permutation(speakers)[: max(1, len(speakers) // 10)]
-    tried: list[tuple[float, str, float]] = []
-    for choice, examples in train.items():
-        development = np.isin(examples.speakers, held)
-        seen, unseen = (
-            Examples(examples.features[m], examples.labels[m], examples.speakers[m])
-            for m in (~development, development)
-        )
-        tried += [(_fit(seen, c).score(unseen.features, unseen.labels), choice, c) for c in REGULARISATION]
-    _, choice, c = max(tried)
-    accuracy = _fit(train[choice], c).score(test[choice].features, test[choice].labels)
-    return Score(float(accuracy), choice, c)
+
+    def develop(choice: str, regularisation: float) -> float:
+        examples = train[choice]
+        unseen = np.isin(examples.speakers, held)
+        fitted = _fit(examples.features[~unseen], examples.labels[~unseen], regularisation)
+        return float(fitted.score(examples.features[unseen], examples.labels[unseen]))
+
+    middle = REGULARISATION[len(REGULARISATION) // 2]
+    choice = max(train, key=lambda c: develop(c, middle)) if len(train) > 1 else next(iter(train))
+    regularisation = max(REGULARISATION, key=lambda c: develop(choice, c))
+    fitted = _fit(train[choice].features, train[choice].labels, regularisation)
+    accuracy = float(fitted.score(test[choice].features, test[choice].labels))
+    return Score(accuracy, choice, regularisation)

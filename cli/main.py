@@ -10,6 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from earkit.cli import corpus, teachers
+from earkit.cli.demo import demo
 from earkit.cli.doctor import doctor
 from earkit.cli.pretrain import pretrain
 from earkit.runtime.errors import EarkitError
@@ -37,6 +38,7 @@ app.command()(pretrain)
 app.add_typer(teachers.app, name="teachers")
 app.add_typer(corpus.app, name="corpus")
 app.command()(doctor)
+app.command()(demo)
 
 
 def _print_version(wanted: bool) -> None:

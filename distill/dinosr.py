@@ -31,6 +31,7 @@ from torch import distributed as dist
 from torch.nn import functional as F
 from transformers import Data2VecAudioConfig, Data2VecAudioModel, Wav2Vec2FeatureExtractor
 from transformers.models.data2vec.modeling_data2vec_audio import (
+    Data2VecAudioConvLayer,
     Data2VecAudioEncoder,
     Data2VecAudioEncoderLayer,
 )
@@ -41,9 +42,10 @@ from earkit.runtime.errors import CheckpointError, ConfigError, StorageError
 
 FRONT_ENDS = {
     "paper": ((10, 3, 3, 3, 3, 2, 2), (5, 2, 2, 2, 2, 2, 2)),
-    "filterbank": ((400, 2), (160, 2)),
+    "filterbank": ((256, 8), (80, 4)),
 }
 """Kernels and strides of the convolutions; all give 50 frames per second at 16 kHz."""
+FILTERBANK_BANDS = 40
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,9 @@ class DinoSRConfig:
             "dim": 64 * self.depth,
             "heads": self.depth,
             "ffn_dim": 4 * (self.dim or 64 * self.depth),
-            "conv_dim": 16 * round(512 / 12 * self.depth / 16) if self.front_end == "paper" else 256,
+            "conv_dim": 16 * round(512 / 12 * self.depth / 16)
+            if self.front_end == "paper"
+            else 4 * FILTERBANK_BANDS,
             "codebooks": max(1, round(self.depth * 2 / 3)),
         }
         for name, value in derived.items():
@@ -100,6 +104,10 @@ class DinoSRConfig:
             raise ConfigError(f"recipe must be dinosr or layerwise, not {self.recipe}")
         if self.front_end not in FRONT_ENDS:
             raise ConfigError(f"front_end must be one of {', '.join(FRONT_ENDS)}, not {self.front_end}")
+        if self.front_end == "filterbank" and self.conv_dim != 4 * FILTERBANK_BANDS:
+            raise ConfigError(
+                f"the filterbank front end has conv_dim {4 * FILTERBANK_BANDS}, not {self.conv_dim}"
+            )
 
     def frames(self, samples: int) -> int:
         """Frames that the front end makes of so many samples."""
@@ -147,27 +155,32 @@ def standardise(audio: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def begin_as_filterbank(bands: Tensor, sums: Tensor) -> None:
-    """Initialise a two-layer front end as a crude mel spectrogram, instead of at random.
+def begin_as_filterbank(filters: Data2VecAudioConvLayer, sums: Data2VecAudioConvLayer) -> None:
+    """Initialise a two-layer front end as a mel-spaced spectrogram, instead of at random.
 
     From random convolutions over the waveform, masked prediction needs many hours of audio to find out about
-    spectra, more than a nano model ever sees. bands: (channels, 1, kernel) become windowed sinusoids at
-    mel-spaced frequencies in four phases; after the rectification by GELU, the first quarter of sums:
-    (channels, channels, kernel) adds the phases of a band up to its magnitude. All remain trainable.
+    spectra, more than a nano model ever hears. The first layer becomes windowed sinusoids in four phases per
+    band, as long as the band is narrow, with pre-emphasis. GELU(x) + GELU(-x) grows like x^2 and then |x|, so
+    that the second layer, adding the phases over 40 ms, has the magnitude of each band; it gives it in both
+    signs, which together pass GELU without loss, at two gains. All remain trainable.
     """
-    channels, _, kernel = bands.shape
-    count = channels // 4
-    mel = torch.linspace(math.log(1 + 100 / 700), math.log(1 + 7200 / 700), count)  # 100 Hz to 7.2 kHz
+    bands, kernel = FILTERBANK_BANDS, filters.conv.weight.shape[2]
+    mel = torch.linspace(math.log(1 + 100 / 700), math.log(1 + 7000 / 700), bands)  # 100 Hz to 7 kHz
     hertz = 700 * (mel.exp() - 1)
-    seconds = (torch.arange(kernel) - (kernel - 1) / 2) / SAMPLE_RATE
-    phases = torch.arange(4) * math.pi / 2
-    angles = 2 * math.pi * hertz[:, None, None] * seconds + phases[:, None]  # (count, 4, kernel)
-    window = torch.hann_window(kernel + 2, periodic=False)[1:-1]
-    waves = (angles.cos() * window).flatten(0, 1)
-    bands[: 4 * count, 0] = waves / waves.norm(dim=1, keepdim=True)
-    magnitude = torch.eye(count).repeat_interleave(4, dim=1)  # (count, 4 * count)
-    sums[:count] = 0
-    sums[:count, : 4 * count] = magnitude.unsqueeze(-1) / (2 * sums.shape[2])
+    spacing = (hertz + 700) * (mel[1] - mel[0])
+    samples = torch.arange(kernel) - (kernel - 1) / 2
+    widths = (2 * SAMPLE_RATE / spacing).clamp(48, kernel)[:, None]
+    windows = (0.5 + 0.5 * torch.cos(2 * math.pi * samples / widths)) * (samples.abs() < widths / 2)
+    phases = torch.arange(4)[:, None] * math.pi / 2
+    angles = 2 * math.pi * hertz[:, None, None] * samples / SAMPLE_RATE + phases
+    waves = angles.cos() * windows[:, None]  # (bands, 4, kernel)
+    waves *= (hertz / 1000).sqrt()[:, None, None] / waves.norm(dim=2, keepdim=True)
+    filters.conv.weight.copy_(waves.reshape(4 * bands, 1, kernel))
+    taps = sums.conv.weight.shape[2]
+    hann = torch.hann_window(taps + 2, periodic=False)[1:-1]
+    magnitude = torch.eye(bands).repeat_interleave(4, dim=1)[:, :, None] * hann / hann.sum()
+    sums.conv.weight.copy_(torch.cat([magnitude, -magnitude, magnitude, -magnitude]))
+    sums.layer_norm.weight[2 * bands :] = 4.0
 
 
 @dataclass(frozen=True)
@@ -231,7 +244,8 @@ class Codebooks(nn.Module):
         words = F.instance_norm(torch.randn(books, dim, size)).transpose(1, 2)
         self.register_buffer("sums", words.contiguous())  # (books, size, dim)
         self.register_buffer("counts", torch.ones(books, size))
-        self.register_buffer("idle", torch.zeros(books, size, dtype=torch.int64))  # updates without a frame
+        # Updates without a frame. With revival on, a word that does not win in the first one is dead already.
+        self.register_buffer("idle", torch.full((books, size), revive_after))
 
     @torch.no_grad()
     def assign(self, targets: Tensor) -> Tensor:
@@ -295,7 +309,7 @@ class DinoSR(nn.Module):
         for layer in self.student.encoder.pos_conv_embed.layers:
             layer.conv.reset_parameters()  # the authors leave these at torch's default
         if config.front_end == "filterbank":
-            begin_as_filterbank(*(layer.conv.weight for layer in self.student.feature_extractor.conv_layers))
+            begin_as_filterbank(*self.student.feature_extractor.conv_layers)
         self.heads = nn.ModuleList(
             nn.Linear(config.dim, config.codebook_size) for _ in range(config.codebooks)
         )

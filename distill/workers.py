@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -19,7 +20,7 @@ _WATCH = 0.5  # seconds between two looks at whether the main process lives
 
 
 def in_order(job: Callable[[int], T], numbers: Iterable[int], workers: int) -> Iterator[T]:
-    """Yield `job(n)` for each number; with no workers, each is done when it is asked for.
+    """Yield `job(n)`, which is never None, for each number; without workers, when it is asked for.
 
     Give results as NumPy arrays, which travel through a pipe: torch would put tensors into shared memory,
     of which containers often have only 64 MB. A result with a method `pin_memory` is replaced by what that
@@ -36,19 +37,18 @@ def in_order(job: Callable[[int], T], numbers: Iterable[int], workers: int) -> I
         generator=torch.Generator(),  # else it would draw from the global one, and change a resumed run
     )
     results = iter(loader)
-    while True:
-        try:
-            result = next(results)
-        except StopIteration:
-            return
-        except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
-                raise
-            how = str(error).splitlines()[0]
-            raise DataError(f"a data worker was killed ({how}): free memory or lower data.workers") from error
-        if isinstance(result, EarkitError):
-            raise result
-        yield result
+    try:
+        while (result := next(results, None)) is not None:
+            if isinstance(result, EarkitError):
+                raise result
+            yield result
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader worker (pid"):  # an error of the job itself
+            raise
+        how = str(error).splitlines()[0]
+        raise DataError(f"a data worker was killed ({how}): free memory or lower data.workers") from error
+    finally:
+        del results  # ends the workers now, though a raised error's traceback keeps this frame
 
 
 class _Jobs(Dataset[T | EarkitError], Generic[T]):
@@ -68,13 +68,22 @@ def _begin_worker(_: int) -> None:
     """Outlive Ctrl-C, for the main process ends its step with our help, but never the main process."""
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # The first SIGTERM may have gone to all processes of a job, as Ctrl-C does; torch's own comes last.
-    signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # the thread below takes it
+    threading.Thread(target=_attend, args=(os.getppid(),), daemon=True).start()
 
 
-def _end_with(parent: int) -> None:
-    """Leave when the parent is gone; a worker that is writing to it would wait for ever."""
+def _attend(parent: int) -> None:
+    """Leave when the parent says so or is gone; a worker that writes to a dead one would wait for ever.
+
+    A SIGTERM of anybody else went to the whole job, as Ctrl-C does: the parent gets it too and decides.
+    """
     while os.getppid() == parent:
-        time.sleep(_WATCH)
-    os._exit(1)
+        if sys.platform == "linux":
+            received = signal.sigtimedwait({signal.SIGTERM}, _WATCH)
+            if received and received.si_pid == parent:
+                break
+        else:
+            time.sleep(_WATCH)
+            if signal.SIGTERM in signal.sigpending():
+                break
+    os._exit(0)  # of any other code torch would complain in the main process

@@ -34,6 +34,7 @@ _LOUDEST = 8.0  # 18 dB over full scale; above it, samples are integers in a flo
 _MARGIN = 0.05  # seconds on each side of a part; the resampler's impulse response is shorter
 _BLOCK = 1 << 20  # values decoded at a time, so that a header that lies about its length costs no memory
 _MP3_SLACK = 2 * 1152  # frames; an mp3 may state its encoder's padding, which no decoder gives back
+_MP3_LEAD = 16 * 1152  # frames decoded before a part: an mp3 frame may need bits of many small ones before it
 _STREAMED = 0x7FFF_0000  # a RIFF size at or above it is the placeholder of a program that wrote to a pipe
 _STATED = re.compile(r"^\s*(?:data|SSND) *: (\d+) \(should be (\d+)\)", re.MULTILINE)
 
@@ -76,7 +77,8 @@ def read(
 ) -> Audio:
     """Decode a sound, or the part of it from `start` that is `seconds` long or ends with the sound.
 
-    `name` stands for the source in errors. Samples beyond full scale are clipped, and counted.
+    `name` stands for the source in errors. Samples beyond full scale are clipped, and counted. A sound with
+    less in it than its header says is an error; ogg and opus do not say, so what is left of them is read.
     """
     if not (0 <= start < math.inf and (seconds is None or 0 < seconds < math.inf)):
         raise AudioError(
@@ -192,18 +194,21 @@ def _part(sound: Any, first: int, wanted: int | None, called: str) -> Samples:  
 
 def _decode(sound: Any, begin: int, end: int, called: str) -> Samples:  # noqa: ANN401 - as above
     """Mono samples [begin, end) at the source's rate."""
-    if begin:
-        sound.seek(begin)
+    is_mp3 = sound.format in {"MP3", "MPEG"}
     blocks: list[Samples] = []
-    left = end - begin
-    while left > 0:
-        block = sound.read(min(left, _BLOCK // sound.channels), dtype="float32", always_2d=True)
+    place = begin
+    while place < end:
+        # soundfile seeks after each read, so that each block of an mp3 needs its lead.
+        lead = min(place, _MP3_LEAD) if is_mp3 else 0
+        sound.seek(place - lead)
+        wanted = min(end - place, _BLOCK // sound.channels)
+        block = sound.read(lead + wanted, dtype="float32", always_2d=True)[lead:]
         if not len(block):
             break
         blocks.append(block[:, 0] if sound.channels == 1 else block.mean(axis=1, dtype=np.float32))
-        left -= len(block)
-    if left > (_MP3_SLACK if sound.format in {"MP3", "MPEG"} else 0):
-        raise _truncated(called, end - begin, end - begin - left)
+        place += len(block)
+    if end - place > (_MP3_SLACK if is_mp3 else 0):
+        raise _truncated(called, end - begin, place - begin)
     samples = np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
     if not np.isfinite(samples).all():
         raise AudioError(f"{called} holds samples that are not finite: repair it, or leave it out")
