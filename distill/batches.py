@@ -108,10 +108,10 @@ def padded_batches(
 
 
 def group(lengths: _Indices, budget: int) -> _Indices:
-    """Cut sorted lengths into groups, such that the first length times the group's size is within budget.
+    """Cut lengths, the longest first, into groups: the first times the group's size is within budget.
 
-    The first is the shortest, to which a group is cropped, or the longest, to which it is padded. Returns
-    the groups' bounds, one more than groups.
+    So a group is within it when padded, and more so when cropped to its shortest; counting by the shortest
+    would let one short clip gather, and cut, all longer ones. Returns the bounds, one more than groups.
     """
     bounds = [0]
     while bounds[-1] < len(lengths):
@@ -172,14 +172,13 @@ class _Crops:
         self.samples = np.array([clip.samples for clip in self.clips])
         self.noises = open_noises(config.augment)
         # The sizes of the batches are those of every epoch, so that a batch's number tells its epoch.
-        capped = np.sort(np.minimum(self.samples, self.most))
+        capped = -np.sort(-np.minimum(self.samples, self.most))
         self.bounds = group(capped, int(config.batch_seconds * SAMPLE_RATE))
-        self.longest_crops = capped[self.bounds[:-1]]
         self.planned = (0, self._plan(0))
 
     def __call__(self, number: int) -> _Rows:
         """Make a batch; where none of its clips can be decoded, of the next clips of its epoch."""
-        per_epoch = len(self.longest_crops)
+        per_epoch = len(self.bounds) - 1
         epoch, place = divmod(number * self.world + self.rank, per_epoch)
         skipped = list(self.short) if number == 0 else []
         for step in range(per_epoch):
@@ -204,11 +203,15 @@ class _Crops:
         speeds = draw_speeds(len(self.clips), rng, self.config.augment)
         speeds = np.minimum(speeds, self.samples / self.least)  # no clip gets shorter than min_seconds
         lengths = np.minimum((self.samples / speeds).astype(np.int64), self.most)
-        order = np.argsort(lengths * rng.uniform(1 / _JITTER, 1, len(lengths)), kind="stable")
+        order = np.argsort(-lengths * rng.uniform(1 / _JITTER, 1, len(lengths)), kind="stable")
         groups = np.split(order, self.bounds[1:-1])
         shuffled = rng.permutation(len(groups)).tolist()
-        crops = [min(int(self.longest_crops[i]), int(lengths[groups[i]].min())) for i in shuffled]
+        crops = [self._crop_length(lengths[groups[i]]) for i in shuffled]
         return _Epoch(speeds, [groups[i] for i in shuffled], crops)
+
+    def _crop_length(self, lengths: _Indices) -> int:
+        """Crop a group to its shortest clip, or further where jitter brought more length than the budget."""
+        return min(int(lengths.min()), int(self.config.batch_seconds * SAMPLE_RATE) // len(lengths))
 
     def _rows(self, number: int, place: int, skipped: list[Skipped]) -> list[tuple[int, Samples]]:
         """Crop the clips of a group, with stand-ins for the bad ones; nothing if all are bad."""

@@ -27,6 +27,8 @@ SOUNDS = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".a
 Progress = Callable[[int, int], None]
 """Hears how many of how many files were looked at."""
 
+FOREIGN = (".m4a", ".aac", ".mp4", ".webm", ".wma", ".mka", ".amr", ".ape", ".wv")
+
 _VERSION = 1  # of the index
 _THREADS = 8  # headers are small: disks and networks answer several questions at once
 _CHUNK = 1024
@@ -240,6 +242,8 @@ def _walk(folder: Path) -> Iterator[Path]:
 def _find_file(path: Path, name: str) -> Iterator[_Found | Skipped]:
     if _is_sound(name):
         yield _Found(name, path)
+    elif name.lower().endswith(FOREIGN):
+        yield Skipped(name, "a format that libsndfile does not read: convert it to flac, or leave it out")
     elif _is_shard(name):
         try:
             for member in shards.members(path):

@@ -35,8 +35,6 @@ from earkit.runtime.atomic import write_text
 from earkit.runtime.errors import ConfigError, NonFiniteLossError
 
 CONFIGS = Path(__file__).parent / "configs"
-# May differ when a run is resumed: they change neither the weights that come out nor their shapes.
-RESUMABLE = ("steps", "hours", "save_every", "log_every", "keep", "compile")
 
 
 @dataclass(frozen=True)
@@ -214,7 +212,8 @@ class _Run:
         if main:
             _truncate(metrics, self.step)
         skipped = SkippedLog(self.out / "skipped.jsonl")
-        skipped.add(corpus.skipped)
+        if main:
+            skipped.add(corpus.skipped)
         interrupted: list[int] = []
         watch = Stopwatch()
         self.wrapped.train()

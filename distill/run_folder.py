@@ -3,11 +3,12 @@
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from earkit.distill.checkpoint import saved
 from earkit.distill.config import build, read_toml
 from earkit.distill.corpus import Corpus, open_corpus
-from earkit.distill.pretrain import RESUMABLE, PretrainConfig
+from earkit.distill.pretrain import PretrainConfig
 from earkit.distill.synthetic_corpus import default_corpus
 from earkit.runtime.errors import ConfigError
 
@@ -60,14 +61,20 @@ def _free_name(folder: Path) -> Path:
 
 
 def _same(folder: Path, config: PretrainConfig) -> None:
-    begun = build(PretrainConfig, read_toml(folder / "config.toml"), str(folder / "config.toml"))
-    changed = []
-    for field in dataclasses.fields(config):
-        before, now = getattr(begun, field.name), getattr(config, field.name)
-        if field.name not in RESUMABLE and before != now:
-            changed.append(field.name)
+    file = folder / "config.toml"
+    begun, now = _decisive(build(PretrainConfig, read_toml(file), str(file))), _decisive(config)
+    changed = [name for name in now if now[name] != begun[name]]
     if changed:
         raise ConfigError(
             f"{folder} was begun with another {' and '.join(changed)}: "
             "give the same, or --fresh, or another --out"
         )
+
+
+def _decisive(config: PretrainConfig) -> dict[str, Any]:
+    """Give what decides the weights that come out, and so may not change when a run is resumed."""
+    values = dataclasses.asdict(config)
+    for name in ("steps", "hours", "save_every", "log_every", "keep", "compile"):
+        del values[name]
+    del values["data"]["workers"]
+    return values

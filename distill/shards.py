@@ -45,6 +45,10 @@ def members(shard: Path) -> Iterator[Member]:
                             raise DataError(f"{shard} is truncated within {entry.name}: copy it again")
                         yield Member(entry.name, entry.offset_data, entry.size)
                     tar.members = []  # type: ignore[attr-defined]  # or it would remember every entry
+                # A damaged header looks like the end to tarfile; the real end is a block of zeros, or none.
+                file.seek(tar.offset)  # type: ignore[attr-defined]
+                if any(file.read(tarfile.BLOCKSIZE)):
+                    raise DataError(f"{shard} is damaged in the middle: copy or pack it again")
     except (OSError, tarfile.TarError) as error:
         raise DataError(f"cannot read {shard} as a tar shard ({error}): copy or pack it again") from error
 

@@ -36,6 +36,7 @@ _BLOCK = 1 << 20  # values decoded at a time, so that a header that lies about i
 _MP3_SLACK = 2 * 1152  # frames; an mp3 may state its encoder's padding, which no decoder gives back
 _MP3_LEAD = 16 * 1152  # frames decoded before a part: an mp3 frame may need bits of many small ones before it
 _STREAMED = 0x7FFF_0000  # a RIFF size at or above it is the placeholder of a program that wrote to a pipe
+_UNSTATED = 1 << 62  # libsndfile gives its largest number for a stream that states no length
 _STATED = re.compile(r"^\s*(?:data|SSND) *: (\d+) \(should be (\d+)\)", re.MULTILINE)
 
 
@@ -155,6 +156,8 @@ def _check_header(sound: Any, called: str) -> None:  # noqa: ANN401 - soundfile 
             f"{called} claims {sound.samplerate} Hz and {sound.channels} channels: "
             f"{_RATES[0]} to {_RATES[-1]} Hz and up to {_CHANNELS[-1]} channels can be read"
         )
+    if sound.frames >= _UNSTATED:
+        raise AudioError(f"{called} does not state its length, as when written to a pipe: re-encode it")
     if sound.frames <= 0:
         raise AudioError(f"{called} is empty (no samples): record or copy it again, or leave it out")
     # libsndfile reads a cut wav or aiff to its end without complaint; only its log tells.

@@ -11,7 +11,7 @@ import soundfile
 import torch
 
 from earkit.distill.augment import AugmentConfig
-from earkit.distill.batches import Batch, DataConfig, crop_batches, group, padded_batches
+from earkit.distill.batches import Batch, DataConfig, _Crops, crop_batches, group, padded_batches
 from earkit.distill.corpus import Clip, Corpus, open_corpus
 from earkit.runtime.errors import ConfigError, DataError
 
@@ -230,8 +230,7 @@ def test_configuration() -> None:
 
 
 def test_group() -> None:
-    assert group(np.array([2, 3, 3, 4, 5]), 6).tolist() == [0, 3, 4, 5]  # cropped: 3 x 2, 1 x 4, 1 x 5
-    assert group(np.array([5, 4, 3, 3, 2]), 9).tolist() == [0, 1, 3, 5]  # padded: 1 x 5, 2 x 4, 2 x 3
+    assert group(np.array([5, 4, 3, 3, 2]), 9).tolist() == [0, 1, 3, 5]  # 1 x 5, 2 x 4, 2 x 3
     assert group(np.array([50]), 9).tolist() == [0, 1]  # longer than the budget
 
 
@@ -261,3 +260,11 @@ def test_padded_batches_report_what_they_leave_out(corpus: Corpus, tmp_path: Pat
         assert all(b.names for b in batches)
     with pytest.raises(DataError, match="no clip of nowhere can be used"):
         list(padded_batches(Corpus(tuple(bad), source="nowhere")))
+
+
+def test_one_short_clip_does_not_cut_the_long_ones() -> None:
+    """Sized by its longest clip, a batch holds few lengths; sized by the shortest, one took in all."""
+    clips = tuple(Clip(f"{s}", "none", s * 16_000, 16_000) for s in range(2, 21) for _ in range(3))
+    crops = _Crops(Corpus(clips), DataConfig(batch_seconds=60.0), 0, 0, 1)
+    used = sum(n * len(g) for n, g in zip(crops.planned[1].crops, crops.planned[1].groups, strict=True))
+    assert used > 0.8 * 16_000 * sum(clip.seconds for clip in clips)

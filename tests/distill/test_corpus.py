@@ -236,3 +236,12 @@ def test_skipped_log_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(StorageError, match=r"could not write .*skipped\.jsonl"):
         SkippedLog(tmp_path / "file" / "skipped.jsonl").add([Skipped("a", "b")])
+
+
+def test_foreign_formats_are_listed_and_not_passed_over(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", np.full(8000, 0.1), 16_000)
+    (tmp_path / "song.M4A").write_bytes(b"\0" * 100)
+    (tmp_path / "notes.txt").write_text("no sound at all")
+    (skipped,) = open_corpus(tmp_path).skipped
+    assert skipped.name == "song.M4A"
+    assert "convert it" in skipped.reason

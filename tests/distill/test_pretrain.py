@@ -105,6 +105,16 @@ def test_non_finite_loss_names_step_and_files(config: Path, corpus: Path, tmp_pa
         run(config, corpus, tmp_path / "run", "optim.lr=1e30", "optim.clip_norm=0", "optim.warmup=0")
 
 
+def test_hours_end_a_run_and_pace_the_learning_rate(config: Path, corpus: Path, tmp_path: Path) -> None:
+    hours = 3 / 3600
+    reports = run(config, corpus, tmp_path / "run", f"hours={hours}", "data.workers=0")
+    assert 3 <= reports[-1].elapsed < 6
+    assert reports[-1].step != 40
+    peak = load_config(str(config)).optim.lr
+    assert max(r.lr for r in reports) == pytest.approx(peak)
+    assert reports[-1].lr < 0.1 * peak
+
+
 def command(config: Path, corpus: Path, out: Path, *extra: str) -> list[str]:
     return ["pretrain", "--config", str(config), "--data", str(corpus), "--out", str(out), *extra]
 

@@ -90,3 +90,14 @@ def test_many_members_are_listed_once_each(tmp_path: Path) -> None:
             tar.addfile(tarfile.TarInfo(f"{i}.wav"))
     assert [m.name for m in members(tmp_path / "a.tar")] == [f"{i}.wav" for i in range(500)]
     assert isinstance(next(members(tmp_path / "a.tar")), Member)
+
+
+def test_damage_in_the_middle_is_told_and_not_taken_for_the_end(shard: Path) -> None:
+    whole = bytearray(shard.read_bytes())
+    second = whole.index(b"a/one.json")
+    whole[second + 148 : second + 156] = b"99999999"  # the header's checksum
+    shard.write_bytes(whole)
+    found = []
+    with pytest.raises(DataError, match="damaged in the middle"):
+        found.extend(member.name for member in members(shard))
+    assert found in ([], ["a/one.wav"])
