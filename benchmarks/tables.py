@@ -11,14 +11,30 @@ from pathlib import Path
 from typing import Any
 
 from earkit.benchmarks.results import load
+from earkit.distill.dinosr import DinoSR
+from earkit.distill.pretrain import load_config, named_configs
 from earkit.runtime.atomic import write_text
 
 README = Path(__file__).parent.parent / "README.md"
 _MARKED = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
-def pretrain_quality(stored: dict[str, Any]) -> str:
+def sizes() -> str:
+    """List the shipped configurations."""
+    lines = ["| configuration | layers | width | codebooks | parameters |", "|---|---|---|---|---|"]
+    for name in sorted(named_configs(), key=lambda name: -load_config(name).model.depth):
+        model = load_config(name).model
+        count = sum(p.numel() for p in DinoSR(model).student.parameters())
+        lines.append(
+            f"| `{name}` | {model.depth} | {model.dim} | {model.codebooks} x {model.codebook_size} "
+            f"| {count / 1e6:.1f} M |"
+        )
+    return "\n".join(lines)
+
+
+def pretrain_quality() -> str:
     """Probe accuracies: mean over seeds, with the least and the greatest."""
+    stored = load("pretrain_quality")
     rows = stored["rows"]
     lines = ["| frozen features | phones | words |", "|---|---|---|"]
     for name in ("log-mel", "untrained", "trained"):
@@ -46,8 +62,9 @@ _NAMES = {
 }
 
 
-def pretrain_throughput(stored: dict[str, Any]) -> str:
+def pretrain_throughput() -> str:
     """Speed of training and where it goes."""
+    stored = load("pretrain_throughput")
     lines = [
         "| training | audio s per s | step | forward | backward | optimizer | all else |",
         "|---|---|---|---|---|---|---|",
@@ -68,12 +85,13 @@ def _spread(values: list[float]) -> str:
 def _measured(stored: dict[str, Any]) -> str:
     machine = stored["machine"]
     return (
-        f"Measured on {machine['cores']} cores of {machine['processor']}, torch {machine['packages']['torch']}; "
-        f"again with `{stored['command']}`."
+        f"Measured on {machine['cores']} cores of {machine['processor']}, "
+        f"torch {machine['packages']['torch']}; again with `{stored['command']}`."
     )
 
 
-TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
+TABLES: dict[str, Callable[[], str]] = {
+    "sizes": sizes,
     "pretrain_quality": pretrain_quality,
     "pretrain_throughput": pretrain_throughput,
 }
@@ -81,7 +99,7 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
 
 def filled(text: str) -> str:
     """Put the tables of the stored results into a text with markers."""
-    return _MARKED.sub(lambda m: f"{m[1]}\n{TABLES[m[2]](load(m[2]))}\n\n{m[3]}", text)
+    return _MARKED.sub(lambda m: f"{m[1]}\n{TABLES[m[2]]()}\n\n{m[3]}", text)
 
 
 def main() -> None:

@@ -46,7 +46,7 @@ def members(shard: Path) -> Iterator[Member]:
                         yield Member(entry.name, entry.offset_data, entry.size)
                     tar.members = []  # type: ignore[attr-defined]  # or it would remember every entry
                 # A damaged header looks like the end to tarfile; the real end is a block of zeros, or none.
-                file.seek(tar.offset)  # type: ignore[attr-defined]
+                file.seek(tar.offset)
                 if any(file.read(tarfile.BLOCKSIZE)):
                     raise DataError(f"{shard} is damaged in the middle: copy or pack it again")
     except (OSError, tarfile.TarError) as error:
