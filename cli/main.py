@@ -20,7 +20,8 @@ UNEXPECTED = 1
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
 EXIT_CODES = (
     "Exit codes: 0 done, 1 unexpected error, 2 usage or configuration, 3 audio or corpus, "
-    "4 checkpoint or teacher, 5 storage, 6 missing extra, 7 non-finite loss, 130 interrupted."
+    "4 checkpoint or teacher, 5 storage, 6 missing extra, 7 non-finite loss, 8 out of memory, "
+    "130 interrupted."
 )
 
 log = logging.getLogger("earkit.cli")

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from earkit.distill import manifests, shards
-from earkit.runtime.atomic import replacing
+from earkit.runtime.atomic import append, replacing
 from earkit.runtime.audio import SAMPLE_RATE, Audio, AudioInfo, probe, read
-from earkit.runtime.errors import AudioError, DataError, StorageError
+from earkit.runtime.errors import AudioError, DataError
 
 MANIFESTS = ("manifest.csv", "manifest.tsv")
 SOUNDS = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf", ".w64")
@@ -141,14 +141,7 @@ class SkippedLog:
         if not new:
             return
         text = "\n" * self._torn + "".join(json.dumps(vars(s)) + "\n" for s in new)
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            with self._path.open("a", encoding="utf-8") as lines:
-                lines.write(text)
-        except OSError as error:
-            raise StorageError(
-                f"could not write {self._path}: {error.strerror or error}; free some space"
-            ) from error
+        append(self._path, text)
         self._torn = False
         self._known.update(new)
 

@@ -18,7 +18,7 @@ import dataclasses
 import json
 import math
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -193,8 +193,28 @@ class EncoderTrace:
     """Feed-forward outputs before the residual sum: what DinoSR clusters. A dropped layer has none."""
 
 
+def transformer_layer(
+    layer: Data2VecAudioEncoderLayer, x: Tensor, attention_mask: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Run one layer: its output, and its feed-forward output before the residual sum."""
+    attended = layer.attention(x, attention_mask=attention_mask)[0]
+    x = layer.layer_norm(x + layer.dropout(attended))
+    feed = layer.feed_forward
+    inner = feed.intermediate_dropout(feed.intermediate_act_fn(feed.intermediate_dense(x)))
+    ffn = feed.output_dense(inner)  # (batch, time, dim)
+    return layer.final_layer_norm(x + feed.output_dropout(ffn)), ffn
+
+
+Layer = Callable[[Data2VecAudioEncoderLayer, Tensor, Tensor | None], tuple[Tensor, Tensor]]
+
+
 def encode(
-    encoder: Data2VecAudioEncoder, features: Tensor, frame_mask: Tensor | None = None, layer_drop: float = 0.0
+    encoder: Data2VecAudioEncoder,
+    features: Tensor,
+    frame_mask: Tensor | None = None,
+    *,
+    layer_drop: float = 0.0,
+    run_layer: Layer = transformer_layer,
 ) -> EncoderTrace:
     """Run a `Data2VecAudioEncoder`, keeping every layer. frame_mask: (batch, time), true where audio is.
 
@@ -210,21 +230,10 @@ def encode(
     for layer in encoder.layers:
         if layer_drop and float(torch.rand(())) < layer_drop:
             continue
-        x, ffn = _transformer_layer(layer, x, attention_mask)
+        x, ffn = run_layer(layer, x, attention_mask)
         layers.append(x)
         ffns.append(ffn)
     return EncoderTrace(x, layers, ffns)
-
-
-def _transformer_layer(
-    layer: Data2VecAudioEncoderLayer, x: Tensor, attention_mask: Tensor | None
-) -> tuple[Tensor, Tensor]:
-    attended = layer.attention(x, attention_mask=attention_mask)[0]
-    x = layer.layer_norm(x + layer.dropout(attended))
-    feed = layer.feed_forward
-    inner = feed.intermediate_dropout(feed.intermediate_act_fn(feed.intermediate_dense(x)))
-    ffn = feed.output_dense(inner)  # (batch, time, dim)
-    return layer.final_layer_norm(x + feed.output_dropout(ffn)), ffn
 
 
 class Codebooks(nn.Module):
@@ -251,8 +260,9 @@ class Codebooks(nn.Module):
     def assign(self, targets: Tensor) -> Tensor:
         """Nearest codeword of each frame. targets: (books, frames, dim) -> codes: (books, frames)."""
         words = self.sums / self.counts.unsqueeze(-1)
-        # |t - w|^2 = |t|^2 - 2 t.w + |w|^2, and |t|^2 is the same for every word.
-        distance = words.square().sum(-1).unsqueeze(1) - 2 * targets @ words.transpose(1, 2)
+        with torch.autocast(targets.device.type, enabled=False):
+            # |t - w|^2 = |t|^2 - 2 t.w + |w|^2, and |t|^2 is the same for every word.
+            distance = words.square().sum(-1).unsqueeze(1) - 2 * targets @ words.transpose(1, 2)
         return distance.argmin(-1)
 
     @torch.no_grad()
@@ -260,7 +270,8 @@ class Codebooks(nn.Module):
         """Move the codewords that won frames towards the mean of those frames."""
         onehot = F.one_hot(codes, self.counts.shape[1]).to(targets.dtype)  # (books, frames, size)
         count = onehot.sum(1)
-        total = onehot.transpose(1, 2) @ targets  # (books, size, dim)
+        with torch.autocast(targets.device.type, enabled=False):
+            total = onehot.transpose(1, 2) @ targets  # (books, size, dim)
         if dist.is_initialized():
             dist.all_reduce(count)
             dist.all_reduce(total)
@@ -280,7 +291,8 @@ class Codebooks(nn.Module):
         dead = self.idle >= self.revive_after
         self.sums.copy_(torch.where(dead.unsqueeze(-1), candidates, self.sums))
         self.counts.masked_fill_(dead, 1.0)
-        self.idle.masked_fill_(dead, 0)
+        # Not as if it had won: it counts as active when it does, and has half the time to.
+        self.idle.masked_fill_(dead, self.revive_after // 2)
 
     def active(self, within: int = 100) -> Tensor:
         """Codewords per book that won a frame within so many updates. -> (books,)."""
@@ -322,6 +334,11 @@ class DinoSR(nn.Module):
         )
         self.teacher = copy.deepcopy(self.student.encoder).requires_grad_(requires_grad=False).eval()
         self.updates = 0
+        self._run_layer: Layer = transformer_layer
+
+    def compile_layers(self) -> None:
+        """Compile what a layer does; the whole stack would compile anew for each set of dropped layers."""
+        self._run_layer = torch.compile(transformer_layer, dynamic=True)
 
     def train(self, mode: bool = True) -> "DinoSR":  # noqa: FBT001, FBT002 - torch's signature
         """Switch the student; the teacher always runs without dropout."""
@@ -351,7 +368,8 @@ class DinoSR(nn.Module):
     def targets(self, features: Tensor, mask: Tensor, frame_mask: Tensor | None = None) -> Tensor:
         """Return what is clustered, at the masked frames. -> (codebooks, masked frames, dim), float32."""
         with torch.no_grad():
-            ffns = encode(self.teacher, features, frame_mask).ffn[-self.config.codebooks :]
+            trace = encode(self.teacher, features, frame_mask, run_layer=self._run_layer)
+            ffns = trace.ffn[-self.config.codebooks :]
             # Instance norm: each channel to zero mean and unit variance over the clip's time.
             return torch.stack(
                 [F.instance_norm(f.float().transpose(1, 2)).transpose(1, 2)[mask] for f in ffns]
@@ -365,7 +383,11 @@ class DinoSR(nn.Module):
         features = self.front_end(audio)  # (batch, time, dim)
         blind = torch.where(mask.unsqueeze(-1), self.student.masked_spec_embed.to(features.dtype), features)
         trace = encode(
-            self.student.encoder, blind, frame_mask, self.config.layer_drop if self.training else 0.0
+            self.student.encoder,
+            blind,
+            frame_mask,
+            layer_drop=self.config.layer_drop if self.training else 0.0,
+            run_layer=self._run_layer,
         )
         targets = self.targets(features.detach(), mask, frame_mask)
         codes = self.codebooks.assign(targets)

@@ -31,8 +31,8 @@ from earkit.distill.masking import MaskConfig, span_mask
 from earkit.distill.rankme import rankme
 from earkit.distill.schedule import OptimConfig, tri_stage
 from earkit.distill.stopwatch import Stopwatch
-from earkit.runtime.atomic import write_text
-from earkit.runtime.errors import ConfigError, NonFiniteLossError
+from earkit.runtime.atomic import append, write_text
+from earkit.runtime.errors import ConfigError, NonFiniteLossError, StepTooLargeError
 
 CONFIGS = Path(__file__).parent / "configs"
 
@@ -113,7 +113,8 @@ def pretrain(config: PretrainConfig, corpus: Corpus, out: Path, *, report: Repor
         write_text(out / "config.toml", to_toml(config))
     run = _Run(config, accelerator, out)
     if run.step and accelerator.is_main_process:
-        say(f"resuming at step {run.step} from {out / 'checkpoints'}")
+        complete = "complete already" if run.progress >= 1 else f"resuming from {out / 'checkpoints'}"
+        say(f"{complete}, at step {run.step}")
     run.train(corpus, report, say)
     folder = out / "teacher"
     if accelerator.is_main_process:
@@ -155,9 +156,7 @@ class _Run:
         self._resume()
         self.wrapped = accelerator.prepare_model(self.model)
         if config.compile == "on" or (config.compile == "auto" and accelerator.device.type == "cuda"):
-            # Layer by layer, so that dropped layers do not recompile.
-            for layer in (*self.model.student.encoder.layers, *self.model.teacher.layers):
-                layer.compile(dynamic=True)
+            self.model.compile_layers()
 
     def _resume(self) -> None:
         folders = checkpoints.saved(self.out / "checkpoints")
@@ -225,14 +224,19 @@ class _Run:
                 if main:
                     skipped.add(s for batch in micro for s in batch.skipped)
                 watch.lap("data")
-                step = self._step(micro, watch)
+                try:
+                    step = self._step(micro, watch)
+                except torch.OutOfMemoryError as error:
+                    raise StepTooLargeError(
+                        f"a step of {config.data.batch_seconds:g} s of audio does not fit into memory: lower "
+                        "data.batch_seconds and raise optim.accumulate by the same factor; see --dry-run"
+                    ) from error
                 self.audio_seconds += sum(b.seconds for b in micro) * accelerator.num_processes
                 self.elapsed = time.perf_counter() - begun
                 done = self.progress >= 1
                 if main and (self.step % config.log_every == 0 or done or self.step == 1):
                     shown = self._report(step, len(skipped), watch.take())
-                    with metrics.open("a", encoding="utf-8") as lines:
-                        lines.write(json.dumps(dataclasses.asdict(shown)) + "\n")
+                    append(metrics, json.dumps(dataclasses.asdict(shown)) + "\n")
                     report(shown)
                 if self.step % config.save_every == 0 or done or interrupted:
                     self.save()

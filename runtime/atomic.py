@@ -42,6 +42,15 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def append(path: Path, text: str) -> None:
+    """Add to a log; what stands in it stays whatever happens."""
+    try:
+        with path.open("a", encoding="utf-8") as log:
+            log.write(text)
+    except OSError as error:
+        raise StorageError(f"could not write {path}: {error.strerror or error}; free some space") from error
+
+
 def _remove(temporary: Path) -> None:
     """Without an error of its own, which would hide the one that led here."""
     with suppress(OSError):

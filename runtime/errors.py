@@ -53,6 +53,12 @@ class MissingExtraError(EarkitError, ImportError):
     exit_code = 6
 
 
+class StepTooLargeError(EarkitError, MemoryError):
+    """A training step that does not fit into the device's memory."""
+
+    exit_code = 8
+
+
 class NonFiniteLossError(EarkitError, ArithmeticError):
     """Training produced NaN or infinity; carries the step and the files of the batch."""
 

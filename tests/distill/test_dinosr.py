@@ -1,3 +1,4 @@
+import dataclasses
 import math
 from pathlib import Path
 
@@ -21,8 +22,6 @@ SMALL = DinoSRConfig(depth=2, dim=32, heads=2, ffn_dim=64, conv_dim=16, codebook
 
 
 def small(**changes: object) -> DinoSR:
-    import dataclasses
-
     torch.manual_seed(0)
     return DinoSR(dataclasses.replace(SMALL, **changes))  # type: ignore[arg-type]
 
@@ -140,7 +139,7 @@ def test_loss_is_the_mean_cross_entropy_over_codebooks(recipe: str) -> None:
     for head, source, codes in zip(model.heads, sources, out.codes, strict=True):
         for x, code in zip(source[mask], codes, strict=True):
             expected -= head(x).log_softmax(-1)[code].item() / 2
-    assert float(out.loss_sum) == pytest.approx(expected, rel=1e-4)
+    assert out.loss_sum.item() == pytest.approx(expected, rel=1e-4)
 
 
 def test_teacher_follows_by_ema_and_copies_positions() -> None:
@@ -214,3 +213,44 @@ def test_unwritable_teacher_folder_keeps_the_old_one(tmp_path: Path, monkeypatch
         save_teacher(small(), tmp_path / "teacher", {"run": "second"})
     assert "first" in (tmp_path / "teacher" / "dinosr.json").read_text()
     assert [p.name for p in tmp_path.iterdir()] == ["teacher"]
+
+
+def test_codebooks_stay_in_float32_under_mixed_precision() -> None:
+    torch.manual_seed(0)
+    books = Codebooks(1, 64, 32, decay=0.9)
+    targets = torch.randn(1, 500, 32)
+    codes = books.assign(targets)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(books.assign(targets), codes)
+        books.update(targets, codes)
+    torch.manual_seed(0)
+    other = Codebooks(1, 64, 32, decay=0.9)
+    other.update(targets, codes)
+    assert torch.equal(books.sums, other.sums)
+
+
+def test_a_revived_word_is_active_only_when_it_wins() -> None:
+    books = Codebooks(1, 4, 8, decay=0.9, revive_after=400)
+    targets = torch.randn(1, 3, 8)
+    books.update(targets, torch.zeros(1, 3, dtype=torch.int64))  # word 0 takes all, the others are revived
+    assert books.active().tolist() == [1]
+
+
+def test_the_filterbank_starts_out_hearing_bands() -> None:
+    """A sine is loudest in the channel of its band, at any phase and whatever the level."""
+    model = DinoSR(DinoSRConfig(depth=2, front_end="filterbank")).eval()
+    layers = model.student.feature_extractor.conv_layers
+    time = torch.arange(16_000) / 16_000
+    peaks = []
+    for hertz in (300.0, 1000.0, 3000.0):
+        for phase in (0.0, 1.0):
+            x = standardise(torch.sin(2 * math.pi * hertz * time + phase)[None])[:, None]
+            for layer in layers:
+                x = layer(x)
+            frames = x[0, :40]
+            assert frames.std(dim=1).max() < 0.05 * frames.max()  # steady, as the sine is
+            peaks.append(int(frames.mean(1).argmax()))
+    mel = torch.linspace(math.log(1 + 100 / 700), math.log(1 + 7000 / 700), 40)
+    bands = 700 * (mel.exp() - 1)
+    for peak, hertz in zip(peaks, (300.0, 300.0, 1000.0, 1000.0, 3000.0, 3000.0), strict=True):
+        assert abs(float(bands[peak]) - hertz) < 0.1 * hertz
