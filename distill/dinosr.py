@@ -102,6 +102,8 @@ class DinoSRConfig:
             raise ConfigError(f"codebooks must be between 1 and the depth {self.depth}, not {self.codebooks}")
         if self.recipe not in {"dinosr", "layerwise"}:
             raise ConfigError(f"recipe must be dinosr or layerwise, not {self.recipe}")
+        if self.recipe == "layerwise" and self.layer_drop:
+            raise ConfigError("the layerwise recipe needs every layer: set model.layer_drop=0")
         if self.front_end not in FRONT_ENDS:
             raise ConfigError(f"front_end must be one of {', '.join(FRONT_ENDS)}, not {self.front_end}")
         if self.front_end == "filterbank" and self.conv_dim != 4 * FILTERBANK_BANDS:

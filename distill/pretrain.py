@@ -32,7 +32,7 @@ from earkit.distill.rankme import rankme
 from earkit.distill.schedule import OptimConfig, tri_stage
 from earkit.distill.stopwatch import Stopwatch
 from earkit.runtime.atomic import append, write_text
-from earkit.runtime.errors import ConfigError, NonFiniteLossError, StepTooLargeError
+from earkit.runtime.errors import CheckpointError, ConfigError, NonFiniteLossError, StepTooLargeError
 
 CONFIGS = Path(__file__).parent / "configs"
 
@@ -163,11 +163,17 @@ class _Run:
         if not folders:
             return
         saved = checkpoints.load(folders[-1])
-        self.model.load_state_dict(saved.model)
-        checkpoints.restore_optimizer(self.optimizer, saved.optimizer, self.model.named_parameters())
-        self.step = self.model.updates = int(saved.state["step"])
-        self.elapsed = float(saved.state["elapsed"])
-        self.audio_seconds = float(saved.state["audio_seconds"])
+        try:
+            self.model.load_state_dict(saved.model)
+            checkpoints.restore_optimizer(self.optimizer, saved.optimizer, self.model.named_parameters())
+            self.step = self.model.updates = int(saved.state["step"])
+            self.elapsed = float(saved.state["elapsed"])
+            self.audio_seconds = float(saved.state["audio_seconds"])
+        except (RuntimeError, KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(
+                f"{folders[-1]} does not fit this configuration ({str(error).splitlines()[0]}): "
+                "delete it to resume from the one before, or use --fresh"
+            ) from error
 
     def save(self) -> None:
         """Write a checkpoint (main process only)."""

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from accelerate import PartialState
+
 from earkit.distill.checkpoint import saved
 from earkit.distill.config import build, read_toml
 from earkit.distill.corpus import Corpus, open_corpus
@@ -14,30 +16,42 @@ from earkit.runtime.errors import ConfigError
 
 Say = Callable[[str], None]
 
+INDEX = "data.jsonl"
+
 
 def open_run(folder: Path, config: PretrainConfig, data: Path | None, *, fresh: bool, say: Say) -> Corpus:
     """Give the corpus that a run in `folder` trains on.
 
     A folder with checkpoints resumes, on exactly the clips it began with, and only with the configuration
-    it began with. `fresh` sets such a folder aside instead; nothing is deleted.
+    it began with. `fresh` sets such a folder aside instead; nothing is deleted. Of several processes the
+    first one does it, and the others read its index.
     """
-    index = folder / "data.jsonl"
-    if fresh and folder.exists():
-        aside = _free_name(folder)
-        folder.rename(aside)
-        say(f"set {folder} aside as {aside}")
-    if saved(folder / "checkpoints"):
-        _same(folder, config)
-        begun = Corpus.load(index)
-        if data is not None and begun.source != str(data.absolute()):
-            raise ConfigError(
-                f"{folder} was begun with other data, {begun.source}: give the same, or --fresh, "
-                "or another --out"
-            )
-        return begun
-    corpus = open_corpus(_source(data, say), split="train")
-    corpus.save(index)
-    say(f"{len(corpus.clips)} clips, {corpus.seconds / 3600:.2f} h" + _skips(corpus, folder))
+    processes = PartialState()
+    with processes.main_process_first():
+        if not processes.is_main_process:
+            return Corpus.load(folder / INDEX)
+        if saved(folder / "checkpoints") and not fresh:
+            return _begun(folder, config, data)
+        corpus = open_corpus(_source(data, say), split="train")
+        if folder.exists() and fresh:
+            aside = _free_name(folder)
+            folder.rename(aside)
+            say(f"set {folder} aside as {aside}")
+        corpus.save(folder / INDEX)
+        skips = f"; {len(corpus.skipped)} skipped, see {folder / 'skipped.jsonl'}" if corpus.skipped else ""
+        say(f"{len(corpus.clips)} clips, {corpus.seconds / 3600:.2f} h{skips}")
+        return corpus
+
+
+def _begun(folder: Path, config: PretrainConfig, data: Path | None) -> Corpus:
+    """Check that the same run is asked for."""
+    _same(folder, config)
+    corpus = Corpus.load(folder / INDEX)
+    if data is not None and corpus.source != str(data.absolute()):
+        raise ConfigError(
+            f"{folder} was begun with other data, {corpus.source}: "
+            "give the same, or --fresh, or another --out"
+        )
     return corpus
 
 
@@ -47,10 +61,6 @@ def _source(data: Path | None, say: Say) -> Path:
     say("no --data given: using the built-in synthetic speech")
     manifest: Path = default_corpus()
     return manifest
-
-
-def _skips(corpus: Corpus, folder: Path) -> str:
-    return f"; {len(corpus.skipped)} skipped, see {folder / 'skipped.jsonl'}" if corpus.skipped else ""
 
 
 def _free_name(folder: Path) -> Path:

@@ -45,6 +45,10 @@ def test_depth_twelve_is_the_papers_base_model() -> None:
 def test_impossible_shapes_are_refused() -> None:
     with pytest.raises(ConfigError, match="multiple of heads"):
         DinoSRConfig(depth=4, heads=7)
+    with pytest.raises(ConfigError, match="layer_drop=0"):
+        DinoSRConfig(recipe="layerwise")
+    with pytest.raises(ConfigError, match="conv_dim 160"):
+        DinoSRConfig(front_end="filterbank", conv_dim=64)
     with pytest.raises(ConfigError, match="codebooks"):
         DinoSRConfig(depth=4, codebooks=5)
 
@@ -66,7 +70,7 @@ def test_paper_ema_schedule() -> None:
 
 
 def test_layerwise_ema_schedule() -> None:
-    config = DinoSRConfig(recipe="layerwise")
+    config = DinoSRConfig(recipe="layerwise", layer_drop=0.0)
     for step in (0, 1000, 150_000):
         assert config.ema_decay(step) == pytest.approx(1 - 0.001 * math.exp(-step / 20_000), abs=1e-12)
 
