@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from earkit.benchmarks.log_mel import log_mel
 from earkit.benchmarks.probes import Featurise, probe
 from earkit.benchmarks.results import store
-from earkit.distill.corpus import open_corpus
+from earkit.distill.data.corpus import open_corpus
 from earkit.distill.dinosr import DinoSR, encode, load_teacher, standardise
 from earkit.distill.pretrain import StepReport, load_config, pretrain
-from earkit.distill.synthetic_corpus import default_corpus
+from earkit.distill.speech.synthetic_corpus import default_corpus
 
 Array = NDArray[np.float32]
 TASKS = ("phones", "words")

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from earkit.benchmarks.results import store
-from earkit.distill.corpus import open_corpus
+from earkit.distill.data.corpus import open_corpus
 from earkit.distill.pretrain import StepReport, load_config, pretrain
-from earkit.distill.synthetic_corpus import default_corpus
+from earkit.distill.speech.synthetic_corpus import default_corpus
 
 # dinosr_base's own 237 s per step would need 60 GB of activations: 20 s is what two cores take.
 RUNS = {

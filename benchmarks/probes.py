@@ -14,7 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from earkit.distill.synthetic_corpus import LabelledClip, read_labels
+from earkit.distill.speech.synthetic_corpus import LabelledClip, read_labels
 from earkit.runtime.audio import read
 
 Array = NDArray[np.float32]
@@ -24,7 +24,7 @@ Featurise = Callable[[Array], Mapping[str, Array]]
 
 FRAME = 320
 HALF_WINDOW = 200
-REGULARISATION = (0.001, 0.01, 0.1)
+REGULARISATION = (0.001, 0.01)
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def _thin(examples: Examples, most: int, rng: np.random.Generator) -> Examples:
 
 
 def _fit(features: Array, labels: Labels, regularisation: float) -> Pipeline:
-    logistic = LogisticRegression(C=regularisation, max_iter=200)
+    logistic = LogisticRegression(C=regularisation, max_iter=500)
     return make_pipeline(StandardScaler(), logistic).fit(features, labels)
 
 
@@ -111,8 +111,8 @@ def _best(train: Mapping[str, Examples], test: Mapping[str, Examples], seed: int
         fitted = _fit(examples.features[~unseen], examples.labels[~unseen], regularisation)
         return float(fitted.score(examples.features[unseen], examples.labels[unseen]))
 
-    middle = REGULARISATION[len(REGULARISATION) // 2]
-    choice = max(train, key=lambda c: develop(c, middle)) if len(train) > 1 else next(iter(train))
+    strongest = REGULARISATION[0]
+    choice = max(train, key=lambda c: develop(c, strongest)) if len(train) > 1 else next(iter(train))
     regularisation = max(REGULARISATION, key=lambda c: develop(choice, c))
     fitted = _fit(train[choice].features, train[choice].labels, regularisation)
     accuracy = float(fitted.score(test[choice].features, test[choice].labels))

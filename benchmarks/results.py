@@ -1,4 +1,4 @@
-"""Stored results: one JSON file per benchmark under benchmarks/results, each naming its machine."""
+"""Stored results: one JSON file per benchmark under benchmarks/measured, each naming its machine."""
 
 import json
 from pathlib import Path
@@ -7,11 +7,11 @@ from typing import Any
 from earkit.benchmarks.machine import machine
 from earkit.runtime.atomic import write_text
 
-FOLDER = Path(__file__).parent / "results"
+FOLDER = Path(__file__).parent / "measured"
 
 
 def store(name: str, command: str, rows: list[dict[str, Any]], **settings: Any) -> Path:  # noqa: ANN401 - JSON
-    """Write results/<name>.json: how it was made, on what, and its rows."""
+    """Write measured/<name>.json: how it was made, on what, and its rows."""
     path = FOLDER / f"{name}.json"
     whole = {"command": command, "machine": machine(), "settings": settings, "rows": rows}
     write_text(path, json.dumps(whole, indent=1) + "\n")

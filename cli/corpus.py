@@ -43,7 +43,7 @@ def synth(
     synthesizer.
     """
     from earkit.cli.progress import say
-    from earkit.distill.synthetic_corpus import read_labels, write_corpus
+    from earkit.distill.speech.synthetic_corpus import read_labels, write_corpus
     from earkit.runtime.audio import SAMPLE_RATE
 
     say("this corpus is synthetic: computed voices, no human speech")

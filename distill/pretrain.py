@@ -22,9 +22,9 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from earkit.distill import checkpoint as checkpoints
-from earkit.distill.batches import Batch, DataConfig, crop_batches
 from earkit.distill.config import build, override, read_toml, to_toml
-from earkit.distill.corpus import Corpus, SkippedLog
+from earkit.distill.data.batches import Batch, DataConfig, crop_batches
+from earkit.distill.data.corpus import Corpus, SkippedLog
 from earkit.distill.device import Precision, choose
 from earkit.distill.dinosr import DinoSR, DinoSRConfig, DinoSROutput, save_teacher, standardise
 from earkit.distill.masking import MaskConfig, span_mask

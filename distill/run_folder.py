@@ -9,9 +9,9 @@ from accelerate import PartialState
 
 from earkit.distill.checkpoint import saved
 from earkit.distill.config import build, read_toml
-from earkit.distill.corpus import Corpus, open_corpus
+from earkit.distill.data.corpus import Corpus, open_corpus
 from earkit.distill.pretrain import PretrainConfig
-from earkit.distill.synthetic_corpus import default_corpus
+from earkit.distill.speech.synthetic_corpus import default_corpus
 from earkit.runtime.errors import ConfigError
 
 Say = Callable[[str], None]

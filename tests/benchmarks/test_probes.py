@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from earkit.benchmarks.probes import Array, probe
-from earkit.distill.synthetic_corpus import read_labels, write_corpus
+from earkit.distill.speech.synthetic_corpus import read_labels, write_corpus
 from earkit.runtime.audio import read
 
 

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from earkit.cli import corpus
-from earkit.distill.synthetic_corpus import read_labels
+from earkit.distill.speech.synthetic_corpus import read_labels
 from earkit.runtime.errors import ConfigError, DataError
 
 

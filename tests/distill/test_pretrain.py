@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file
 
 from earkit.distill.checkpoint import saved
-from earkit.distill.corpus import open_corpus
+from earkit.distill.data.corpus import open_corpus
 from earkit.distill.pretrain import PretrainConfig, StepReport, load_config, named_configs, pretrain
 from earkit.runtime.errors import ConfigError, NonFiniteLossError
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from earkit.distill.phones import PHONES
-from earkit.distill.prosody import HOP, Score
-from earkit.distill.voice import Voice
+from earkit.distill.speech.phones import PHONES
+from earkit.distill.speech.prosody import HOP, Score
+from earkit.distill.speech.voice import Voice
 from earkit.runtime.audio import SAMPLE_RATE
 
 Array = NDArray[np.float64]

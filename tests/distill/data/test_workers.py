@@ -13,14 +13,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from earkit.distill.workers import in_order
+from earkit.distill.data.workers import in_order
 from earkit.runtime.errors import AudioError, DataError
 
 MAIN = """
 import os, sys, time
 from itertools import count
 import numpy as np
-from earkit.distill.workers import in_order
+from earkit.distill.data.workers import in_order
 
 def job(number):
     return np.full(3_000_000, os.getpid())  # more than a pipe holds

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import soundfile
 
-from earkit.distill.prosody import Span
-from earkit.distill.synthesizer import Utterance, utterance
+from earkit.distill.speech.prosody import Span
+from earkit.distill.speech.synthesizer import Utterance, utterance
 from earkit.runtime.audio import SAMPLE_RATE
 from earkit.runtime.cache import cache_folder
 from earkit.runtime.errors import ConfigError, DataError, StorageError
@@ -34,8 +34,8 @@ _RECIPE = "recipe.json"
 _README = """\
 SYNTHETIC SPEECH. No person speaks in these recordings.
 
-earkit made them with a source-filter synthesizer (earkit.distill.synthesizer): glottal pulses and noise
-through formant resonances that change every 5 ms, random voices, random sequences of words from a small
+earkit made them with a source-filter synthesizer (earkit.distill.speech.synthesizer): glottal pulses and
+noise through formant resonances that change every 5 ms, random voices, random sequences of words from a small
 lexicon, background noise at 5 to 35 dB below the speech, and an uneven microphone. They serve
 demonstrations and tests; a figure measured on them says little about real speech.
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from earkit.distill.phones import OFF, PHONES, SILENCE, Phone, Segment, Word
-from earkit.distill.voice import Voice, spread
+from earkit.distill.speech.phones import OFF, PHONES, SILENCE, Phone, Segment, Word
+from earkit.distill.speech.voice import Voice, spread
 from earkit.runtime.audio import SAMPLE_RATE
 
 HOP = 80  # samples between two settings of the filter: 5 ms

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from earkit.distill import synthetic_corpus
-from earkit.distill.phones import LEXICON
-from earkit.distill.synthesizer import utterance
-from earkit.distill.synthetic_corpus import COLUMNS, default_corpus, read_labels, write_corpus
+from earkit.distill.speech import synthetic_corpus
+from earkit.distill.speech.phones import LEXICON
+from earkit.distill.speech.synthesizer import utterance
+from earkit.distill.speech.synthetic_corpus import COLUMNS, default_corpus, read_labels, write_corpus
 from earkit.runtime.errors import ConfigError, DataError, StorageError
 
 TINY = {"minutes": 0.4, "speakers": 4, "seed": 3}
@@ -157,7 +157,7 @@ def test_an_interrupted_build_leaves_nothing(tmp_path: Path) -> None:
 
 def test_a_killed_build_leaves_no_corpus_and_the_next_one_succeeds(corpus: Path, tmp_path: Path) -> None:
     build = (
-        "from pathlib import Path; from earkit.distill.synthetic_corpus import write_corpus;"
+        "from pathlib import Path; from earkit.distill.speech.synthetic_corpus import write_corpus;"
         "write_corpus(Path('c'), minutes=60)"
     )
     process = subprocess.Popen([sys.executable, "-c", build], cwd=tmp_path)

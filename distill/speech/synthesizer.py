@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from earkit.distill.phones import LEXICON, spell
-from earkit.distill.prosody import Score, Span, compose
-from earkit.distill.vocal_tract import render
-from earkit.distill.voice import Voice, voice_of
+from earkit.distill.speech.phones import LEXICON, spell
+from earkit.distill.speech.prosody import Score, Span, compose
+from earkit.distill.speech.vocal_tract import render
+from earkit.distill.speech.voice import Voice, voice_of
 from earkit.runtime.audio import SAMPLE_RATE
 
 SHORTEST, LONGEST = 2.5, 6.0  # seconds of an utterance
@@ -45,7 +45,7 @@ def utterance(seed: int, speaker: int, index: int) -> Utterance:
 
 
 def say(text: str, voice: Voice, rng: np.random.Generator) -> Utterance:
-    """Say the words of a text (see `earkit.distill.phones.LEXICON`), without background noise."""
+    """Say the words of a text (see `earkit.distill.speech.phones.LEXICON`), without background noise."""
     score = compose(spell(text), voice, rng)
     audio = render(score, voice, rng)
     return Utterance(_at_level(audio, -23.0), text, score.words, score.phones)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from earkit.distill.phones import PHONES
+from earkit.distill.speech.phones import PHONES
 
 
 @dataclass(frozen=True)

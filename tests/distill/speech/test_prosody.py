@@ -3,9 +3,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from earkit.distill.phones import LEXICON, SILENCE, spell
-from earkit.distill.prosody import HOP, Score, compose
-from earkit.distill.voice import voice_of
+from earkit.distill.speech.phones import LEXICON, SILENCE, spell
+from earkit.distill.speech.prosody import HOP, Score, compose
+from earkit.distill.speech.voice import voice_of
 
 VOICE = voice_of(0, 0)
 

@@ -10,9 +10,9 @@ import pytest
 import soundfile
 import torch
 
-from earkit.distill.augment import AugmentConfig
-from earkit.distill.batches import Batch, DataConfig, _Crops, crop_batches, group, padded_batches
-from earkit.distill.corpus import Clip, Corpus, open_corpus
+from earkit.distill.data.augment import AugmentConfig
+from earkit.distill.data.batches import Batch, DataConfig, _Crops, crop_batches, group, padded_batches
+from earkit.distill.data.corpus import Clip, Corpus, open_corpus
 from earkit.runtime.errors import ConfigError, DataError
 
 CONFIG = DataConfig(max_seconds=0.5, min_seconds=0.15, batch_seconds=2.0, workers=0)

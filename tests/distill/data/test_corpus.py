@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from earkit.distill.corpus import Clip, Corpus, Skipped, SkippedLog, open_corpus
+from earkit.distill.data.corpus import Clip, Corpus, Skipped, SkippedLog, open_corpus
 from earkit.runtime.errors import AudioError, DataError, StorageError
 
 

@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from earkit.distill import manifests, shards
+from earkit.distill.data import manifests, shards
 from earkit.runtime.atomic import append, replacing
 from earkit.runtime.audio import SAMPLE_RATE, Audio, AudioInfo, probe, read
 from earkit.runtime.errors import AudioError, DataError

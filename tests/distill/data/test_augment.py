@@ -7,7 +7,8 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from earkit.distill.augment import (
+from earkit.distill.config import build, read_toml, to_toml
+from earkit.distill.data.augment import (
     AugmentConfig,
     Samples,
     add_noise,
@@ -21,7 +22,6 @@ from earkit.distill.augment import (
     open_noises,
     reverberate,
 )
-from earkit.distill.config import build, read_toml, to_toml
 from earkit.runtime.errors import ConfigError, DataError
 
 RATE = 16000

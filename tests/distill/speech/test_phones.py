@@ -3,7 +3,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from earkit.distill.phones import LEXICON, PHONES, SILENCE, spell
+from earkit.distill.speech.phones import LEXICON, PHONES, SILENCE, spell
 from earkit.runtime.errors import DataError
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 
-from earkit.distill.phones import PHONES
-from earkit.distill.voice import draw_voice, voice_of
+from earkit.distill.speech.phones import PHONES
+from earkit.distill.speech.voice import draw_voice, voice_of
 
 
 def test_a_voice_depends_on_seed_and_speaker_only() -> None:

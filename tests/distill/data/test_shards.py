@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from earkit.distill.shards import Member, Window, members
+from earkit.distill.data.shards import Member, Window, members
 from earkit.runtime.errors import DataError
 
 CONTENT = {

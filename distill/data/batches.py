@@ -15,9 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from earkit.distill.augment import AugmentConfig, augment, change_speed, draw_speeds, open_noises
-from earkit.distill.corpus import Clip, Corpus, Skipped
-from earkit.distill.workers import in_order
+from earkit.distill.data.augment import AugmentConfig, augment, change_speed, draw_speeds, open_noises
+from earkit.distill.data.corpus import Clip, Corpus, Skipped
+from earkit.distill.data.workers import in_order
 from earkit.runtime.audio import SAMPLE_RATE, Samples, is_silent
 from earkit.runtime.errors import AudioError, ConfigError, DataError
 

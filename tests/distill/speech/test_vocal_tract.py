@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from earkit.distill.phones import PHONES, Segment
-from earkit.distill.prosody import HOP, Score
-from earkit.distill.vocal_tract import render
-from earkit.distill.voice import Voice, voice_of
+from earkit.distill.speech.phones import PHONES, Segment
+from earkit.distill.speech.prosody import HOP, Score
+from earkit.distill.speech.vocal_tract import render
+from earkit.distill.speech.voice import Voice, voice_of
 from earkit.runtime.audio import SAMPLE_RATE
 
 Array = NDArray[np.float64]

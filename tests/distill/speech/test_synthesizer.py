@@ -4,9 +4,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from earkit.distill.phones import LEXICON, PHONES
-from earkit.distill.synthesizer import LONGEST, SHORTEST, record, say, utterance
-from earkit.distill.voice import voice_of
+from earkit.distill.speech.phones import LEXICON, PHONES
+from earkit.distill.speech.synthesizer import LONGEST, SHORTEST, record, say, utterance
+from earkit.distill.speech.voice import voice_of
 from earkit.runtime.audio import SAMPLE_RATE
 
 

@@ -356,11 +356,13 @@ LEXICON = {word.text: word for word in map(_word, _SPELLED.strip().splitlines())
 def spell(text: str) -> tuple[Word, ...]:
     """Look up each word of a text; a word outside the lexicon is a DataError."""
     if not text.split():
-        raise DataError(f"there is no word in the text {text!r}; give some of earkit.distill.phones.LEXICON")
+        raise DataError(
+            f"there is no word in the text {text!r}; give some of earkit.distill.speech.phones.LEXICON"
+        )
     unknown = [word for word in text.split() if word not in LEXICON]
     if unknown:
         raise DataError(
             f"the synthesizer cannot say {unknown[0]!r}, it knows the {len(LEXICON)} words of "
-            "earkit.distill.phones.LEXICON; use those"
+            "earkit.distill.speech.phones.LEXICON; use those"
         )
     return tuple(LEXICON[word] for word in text.split())

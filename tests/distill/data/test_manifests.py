@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from earkit.distill.manifests import rows
+from earkit.distill.data.manifests import rows
 from earkit.runtime.errors import DataError
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from earkit.distill.corpus import Clip, open_corpus
+from earkit.distill.data.corpus import Clip, open_corpus
 from earkit.runtime.audio import SAMPLE_RATE, Samples, is_silent
 from earkit.runtime.errors import AudioError, ConfigError
 

@@ -1,0 +1,1 @@
+"""The built-in synthetic speech: a source-filter synthesizer and the corpus it speaks."""
