@@ -11,7 +11,7 @@ import typer
 def pretrain(
     config: Annotated[
         str, typer.Option(help="A shipped configuration by name, or a TOML file.")
-    ] = "dinosr_base",
+    ] = "dinosr_nano",
     data: Annotated[
         Path | None,
         typer.Option(
