@@ -43,6 +43,7 @@ def pretrain(
     For several GPUs or machines: accelerate launch -m earkit.cli pretrain …
     """
     from earkit.cli.progress import ProgressLine, say
+    from earkit.distill.device import processes
     from earkit.distill.pretrain import load_config, pretrain
     from earkit.distill.run_folder import open_run
 
@@ -58,7 +59,8 @@ def pretrain(
     line = ProgressLine()
     teacher = pretrain(settings, corpus, folder, report=line, say=say)
     line.close()
-    print(json.dumps({"run": str(folder), "teacher": str(teacher)}) if as_json else teacher)
+    if processes().is_main_process:
+        print(json.dumps({"run": str(folder), "teacher": str(teacher)}) if as_json else teacher)
 
 
 def _overrides(steps: int | None, hours: float | None, seed: int | None) -> list[str]:

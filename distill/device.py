@@ -1,13 +1,25 @@
 """Where and how precisely training runs, chosen once and with the reason said."""
 
 import ctypes
+import os
 import platform
 from typing import Literal
 
 import torch
-from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate import Accelerator, DistributedDataParallelKwargs, PartialState
 
 Precision = Literal["auto", "float32", "bfloat16"]
+
+
+def processes() -> PartialState:
+    """Join the processes of this run, of which there is mostly one."""
+    return PartialState(cpu=_on_cpu())
+
+
+def _on_cpu() -> bool:
+    """Accelerate starts gloo only when told that there is no GPU; else each process would train alone."""
+    wanted = os.environ.get("ACCELERATE_USE_CPU", "").lower() in {"1", "true", "yes"}
+    return wanted or not torch.accelerator.is_available()
 
 
 def choose(precision: Precision) -> tuple[Accelerator, str]:
@@ -20,6 +32,7 @@ def choose(precision: Precision) -> tuple[Accelerator, str]:
     else:
         why = "asked for"
     accelerator = Accelerator(
+        cpu=_on_cpu(),
         mixed_precision="bf16" if precision == "bfloat16" else "no",
         kwargs_handlers=[
             # Dropped layers and a frozen front end leave parameters without a gradient; the codebooks

@@ -5,11 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from accelerate import PartialState
-
 from earkit.distill.checkpoint import saved
 from earkit.distill.config import build, read_toml
 from earkit.distill.data.corpus import Corpus, open_corpus
+from earkit.distill.device import processes
 from earkit.distill.pretrain import PretrainConfig
 from earkit.distill.speech.synthetic_corpus import default_corpus
 from earkit.runtime.errors import ConfigError
@@ -26,9 +25,9 @@ def open_run(folder: Path, config: PretrainConfig, data: Path | None, *, fresh: 
     it began with. `fresh` sets such a folder aside instead; nothing is deleted. Of several processes the
     first one does it, and the others read its index.
     """
-    processes = PartialState()
-    with processes.main_process_first():
-        if not processes.is_main_process:
+    joined = processes()
+    with joined.main_process_first():
+        if not joined.is_main_process:
             return Corpus.load(folder / INDEX)
         if saved(folder / "checkpoints") and not fresh:
             return _begun(folder, config, data)

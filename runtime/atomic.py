@@ -45,6 +45,7 @@ def write_text(path: Path, text: str) -> None:
 def append(path: Path, text: str) -> None:
     """Add to a log; what stands in it stays whatever happens."""
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a", encoding="utf-8") as log:
             log.write(text)
     except OSError as error:
