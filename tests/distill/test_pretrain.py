@@ -7,9 +7,11 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import soundfile
 import torch
@@ -143,7 +145,10 @@ def kill_at(process: subprocess.Popen[str], out: Path, step: int, number: signal
         if metrics.exists() and len(metrics.read_text().splitlines()) >= step:
             break
         time.sleep(0.005)
-    os.killpg(process.pid, number)
+    # Ranks have sessions of their own, out of reach of the launcher's group.
+    for victim in [*psutil.Process(process.pid).children(recursive=True), process]:
+        with suppress(psutil.NoSuchProcess):
+            victim.send_signal(number)
     process.communicate()
 
 
