@@ -44,6 +44,16 @@ def dinosr_features(model: DinoSR) -> Featurise:
     return featurise
 
 
+def rivals(trained: DinoSR, seed: int) -> dict[str, Featurise]:
+    """Give what is compared: log-mel, the same network as it was born, and as it was trained."""
+    torch.manual_seed(seed)
+    return {
+        "log-mel": lambda samples: {"80 bands": log_mel(samples)},
+        "untrained": dinosr_features(DinoSR(trained.config)),
+        "trained": dinosr_features(trained),
+    }
+
+
 def compare(config_name: str, seed: int, manifest: Path, overrides: list[str]) -> dict[str, Any]:
     """Train one model and probe it beside its rivals."""
     config = load_config(config_name, [*overrides, f"seed={seed}"])
@@ -54,12 +64,6 @@ def compare(config_name: str, seed: int, manifest: Path, overrides: list[str]) -
         teacher = pretrain(config, corpus, Path(folder) / "run", report=reports.append, say=lambda _: None)
         trained = load_teacher(teacher)
     minutes = (time.perf_counter() - begun) / 60
-    torch.manual_seed(seed)
-    rivals: dict[str, Featurise] = {
-        "trained": dinosr_features(trained),
-        "untrained": dinosr_features(DinoSR(config.model)),
-        "log-mel": lambda samples: {"80 bands": log_mel(samples)},
-    }
     row: dict[str, Any] = {
         "seed": seed,
         "minutes": round(minutes, 2),
@@ -69,7 +73,7 @@ def compare(config_name: str, seed: int, manifest: Path, overrides: list[str]) -
         "codebook_size": config.model.codebook_size,
         "rankme": reports[-1].rankme,
     }
-    for name, featurise in rivals.items():
+    for name, featurise in rivals(trained, seed).items():
         for task, score in probe(manifest, featurise, seed=seed).items():
             row[f"{name}/{task}"] = round(score.accuracy, 4)
             row[f"{name}/{task}/choice"] = score.choice

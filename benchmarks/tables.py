@@ -48,9 +48,9 @@ def pretrain_quality() -> str:
         + ", ".join(
             f"{key.removesuffix(', least')} {value:+.1f}" for key, value in margins.items() if "least" in key
         )
-        + f". Training took {_spread([row['minutes'] for row in rows])} minutes; active codes "
-        f"{min(min(row['active_codes']) for row in rows)} of {rows[0]['codebook_size']} or more. "
-        + _measured(stored),
+        + f". Training took {_spread([row['minutes'] for row in rows])} minutes and left "
+        f"{min(min(row['active_codes']) for row in rows)} of {rows[0]['codebook_size']} "
+        "codes active in every codebook. " + _measured(stored),
     ]
     return "\n".join(lines)
 

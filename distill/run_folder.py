@@ -1,7 +1,6 @@
 """Opening a pretraining run folder: new, resumed, or set aside."""
 
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +8,9 @@ from earkit.distill.checkpoint import saved
 from earkit.distill.config import build, read_toml
 from earkit.distill.data.corpus import Corpus, open_corpus
 from earkit.distill.device import processes
-from earkit.distill.pretrain import PretrainConfig
+from earkit.distill.pretrain import PretrainConfig, Say
 from earkit.distill.speech.synthetic_corpus import default_corpus
 from earkit.runtime.errors import ConfigError
-
-Say = Callable[[str], None]
 
 INDEX = "data.jsonl"
 
