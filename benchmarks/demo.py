@@ -6,8 +6,9 @@ from pathlib import Path
 from earkit.benchmarks.pretrain_quality import rivals
 from earkit.benchmarks.probes import probe
 from earkit.distill.dinosr import load_teacher
-from earkit.distill.pretrain import Report, Say, load_config, pretrain
+from earkit.distill.pretrain import Report, load_config, pretrain
 from earkit.distill.run_folder import open_run
+from earkit.distill.training import Say
 
 CONFIG = "dinosr_nano"
 CLIPS = 200

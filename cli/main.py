@@ -11,6 +11,7 @@ import typer
 
 from earkit.cli import corpus, teachers
 from earkit.cli.demo import demo
+from earkit.cli.distill import distill
 from earkit.cli.doctor import doctor
 from earkit.cli.pretrain import pretrain
 from earkit.runtime.errors import EarkitError
@@ -36,6 +37,7 @@ app = typer.Typer(
 
 # One line per verb. Their modules import at the top only what is light: `kit --help` loads them all.
 app.command()(pretrain)
+app.command()(distill)
 app.add_typer(teachers.app, name="teachers")
 app.add_typer(corpus.app, name="corpus")
 app.command()(doctor)

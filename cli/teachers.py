@@ -72,12 +72,13 @@ def show_download(done: int, total: int | None) -> None:
 
 
 def _show(folder: Path, *, as_json: bool) -> None:
-    from earkit.distill.teachers.huggingface import load
+    from earkit.distill.teachers.resolve import load_found
 
+    files = folder.iterdir() if folder.is_dir() else folder.parent.iterdir()
     answer = {
         "folder": str(folder),
-        **dataclasses.asdict(load(folder).info()),
-        "bytes": sum(file.stat().st_size for file in folder.iterdir() if file.is_file()),
+        **dataclasses.asdict(load_found(folder).info()),
+        "bytes": sum(file.stat().st_size for file in files if file.is_file()),
     }
     width = max(map(len, answer)) + 2
     print(json.dumps(answer) if as_json else "\n".join(f"{k:<{width}}{v}" for k, v in answer.items()))

@@ -76,14 +76,22 @@ def to_toml(config: Any) -> str:  # noqa: ANN401 - any dataclass
 
 
 def _lines(values: Mapping[str, Any], prefix: str) -> list[str]:
-    plain = [
-        f"{k} = {_literal(v)}" for k, v in values.items() if not isinstance(v, Mapping) and v is not None
-    ]
+    plain = [f"{k} = {_literal(v)}" for k, v in values.items() if not _is_table(v) and v is not None]
     lines = ([f"[{prefix}]"] if prefix and plain else []) + plain
     for key, value in values.items():
+        name = f"{prefix}.{key}" if prefix else key
         if isinstance(value, Mapping):
-            lines += ["", *_lines(value, f"{prefix}.{key}" if prefix else key)]
+            lines += ["", *_lines(value, name)]
+        elif _is_table(value):
+            for item in value:
+                lines += ["", f"[[{name}]]", *_lines(item, "")]
     return lines
+
+
+def _is_table(value: Any) -> bool:  # noqa: ANN401 - any plain value
+    """Whether it is written as a table, or as several of one name (flat ones)."""
+    first = value[0] if isinstance(value, tuple | list) and value else value
+    return isinstance(first, Mapping)
 
 
 def _literal(value: Any) -> str:  # noqa: ANN401 - any plain value

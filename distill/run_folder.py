@@ -1,4 +1,4 @@
-"""Opening a pretraining run folder: new, resumed, or set aside."""
+"""Opening a run folder: new, resumed, or set aside."""
 
 import dataclasses
 from pathlib import Path
@@ -8,14 +8,14 @@ from earkit.distill.checkpoint import saved
 from earkit.distill.config import build, read_toml
 from earkit.distill.data.corpus import Corpus, open_corpus
 from earkit.distill.device import processes
-from earkit.distill.pretrain import PretrainConfig, Say
 from earkit.distill.speech.synthetic_corpus import default_corpus
+from earkit.distill.training import LoopConfig, Say
 from earkit.runtime.errors import ConfigError
 
 INDEX = "data.jsonl"
 
 
-def open_run(folder: Path, config: PretrainConfig, data: Path | None, *, fresh: bool, say: Say) -> Corpus:
+def open_run(folder: Path, config: LoopConfig, data: Path | None, *, fresh: bool, say: Say) -> Corpus:
     """Give the corpus that a run in `folder` trains on.
 
     A folder with checkpoints resumes, on exactly the clips it began with, and only with the configuration
@@ -39,7 +39,7 @@ def open_run(folder: Path, config: PretrainConfig, data: Path | None, *, fresh: 
         return corpus
 
 
-def _begun(folder: Path, config: PretrainConfig, data: Path | None) -> Corpus:
+def _begun(folder: Path, config: LoopConfig, data: Path | None) -> Corpus:
     """Check that the same run is asked for."""
     _same(folder, config)
     corpus = Corpus.load(folder / INDEX)
@@ -66,9 +66,9 @@ def _free_name(folder: Path) -> Path:
     return aside
 
 
-def _same(folder: Path, config: PretrainConfig) -> None:
+def _same(folder: Path, config: LoopConfig) -> None:
     file = folder / "config.toml"
-    begun, now = _decisive(build(PretrainConfig, read_toml(file), str(file))), _decisive(config)
+    begun, now = _decisive(build(type(config), read_toml(file), str(file))), _decisive(config)
     changed = [name for name in now if now[name] != begun[name]]
     if changed:
         raise ConfigError(
@@ -77,10 +77,10 @@ def _same(folder: Path, config: PretrainConfig) -> None:
         )
 
 
-def _decisive(config: PretrainConfig) -> dict[str, Any]:
+def _decisive(config: LoopConfig) -> dict[str, Any]:
     """Give what decides the weights that come out, and so may not change when a run is resumed."""
     values = dataclasses.asdict(config)
-    for name in ("steps", "hours", "save_every", "log_every", "keep", "compile"):
-        del values[name]
+    for name in ("steps", "hours", "save_every", "log_every", "keep", "compile", "cache", "probe_every"):
+        values.pop(name, None)
     del values["data"]["workers"]
     return values

@@ -5,7 +5,7 @@ resumes by asking for the next number, and gets the same batches with any number
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import count
@@ -24,7 +24,7 @@ from earkit.runtime.errors import AudioError, ConfigError, DataError
 _Indices = NDArray[np.int64]
 
 _PLAN, _CROP, _REPLACE = 1, 2, 3  # what a random stream is for; it stands first in its seed
-_JITTER = 1.05  # lengths within 5 % count as alike, so that each epoch groups the clips anew
+JITTER = 1.05  # lengths within 5 % count as alike, so that each epoch groups the clips anew
 
 
 @dataclass(frozen=True)
@@ -120,6 +120,36 @@ def group(lengths: _Indices, budget: int) -> _Indices:
     return np.array(bounds)
 
 
+def shuffled_groups(lengths: _Indices, bounds: _Indices, rng: np.random.Generator) -> list[_Indices]:
+    """Sort by length with some jitter, cut at the bounds of `group`, shuffle the groups.
+
+    A group's longest is at most `JITTER` times what stands in its place without jitter.
+    """
+    order = np.argsort(-lengths * rng.uniform(1 / JITTER, 1, len(lengths)), kind="stable")
+    groups = np.split(order, bounds[1:-1])
+    return [groups[i] for i in rng.permutation(len(groups))]
+
+
+def pad(rows: Sequence[Samples]) -> tuple[NDArray[np.float32], _Indices]:
+    """Put zeros behind the shorter ones. Returns audio (batch, samples) and lengths (batch,)."""
+    lengths = np.array([len(samples) for samples in rows], dtype=np.int64)
+    audio = np.zeros((len(rows), max(lengths, default=0)), np.float32)
+    for row, samples in zip(audio, rows, strict=True):
+        row[: len(samples)] = samples
+    return audio, lengths
+
+
+def sound(clip: Clip, start: int, samples: int) -> Samples:
+    """Read exactly so many samples at 16 kHz that are not all silent."""
+    found = clip.read(start / SAMPLE_RATE, samples / SAMPLE_RATE).samples
+    if len(found) < samples:
+        raise AudioError(f"{clip.name} is shorter than its header or manifest says: copy it again")
+    if is_silent(found):
+        whole = samples >= clip.samples
+        raise AudioError(f"{clip.name} is silent{'' if whole else ' in the part that was wanted'}")
+    return found
+
+
 @dataclass(frozen=True)
 class _Rows:
     """A batch on its way from a worker."""
@@ -198,16 +228,13 @@ class _Crops:
         return self.planned[1]
 
     def _plan(self, epoch: int) -> _Epoch:
-        """Draw speeds, sort by length with some jitter, cut into groups, shuffle these."""
+        """Draw speeds, then groups of clips that are alike in length at that speed."""
         rng = np.random.default_rng([_PLAN, self.seed, epoch])
         speeds = draw_speeds(len(self.clips), rng, self.config.augment)
         speeds = np.minimum(speeds, self.samples / self.least)  # no clip gets shorter than min_seconds
         lengths = np.minimum((self.samples / speeds).astype(np.int64), self.most)
-        order = np.argsort(-lengths * rng.uniform(1 / _JITTER, 1, len(lengths)), kind="stable")
-        groups = np.split(order, self.bounds[1:-1])
-        shuffled = rng.permutation(len(groups)).tolist()
-        crops = [self._crop_length(lengths[groups[i]]) for i in shuffled]
-        return _Epoch(speeds, [groups[i] for i in shuffled], crops)
+        groups = shuffled_groups(lengths, self.bounds, rng)
+        return _Epoch(speeds, groups, [self._crop_length(lengths[members]) for members in groups])
 
     def _crop_length(self, lengths: _Indices) -> int:
         """Crop a group to its shortest clip, or further where jitter brought more length than the budget."""
@@ -240,7 +267,7 @@ class _Crops:
         clip, whole = self.clips[index], int(self.samples[index])
         needed = min(whole, math.ceil(length * speed))
         start = int(rng.integers(whole - needed + 1))
-        samples = change_speed(_sound(clip, start, needed), speed)[:length]
+        samples = change_speed(sound(clip, start, needed), speed)[:length]
         return augment(samples, rng, self.config.augment, self.noises)
 
 
@@ -255,26 +282,12 @@ class _Whole:
         skipped: list[Skipped] = []
         for index in self.groups[number].tolist():
             try:
-                rows.append((index, _sound(self.clips[index], 0, int(self.lengths[index]))))
+                rows.append((index, sound(self.clips[index], 0, int(self.lengths[index]))))
             except AudioError as error:
                 skipped.append(Skipped(self.clips[index].name, str(error)))
-        lengths = np.array([len(samples) for _, samples in rows], dtype=np.int64)
-        audio = np.zeros((len(rows), max(lengths, default=0)), np.float32)
-        for row, (_, samples) in zip(audio, rows, strict=True):
-            row[: len(samples)] = samples
+        audio, lengths = pad([samples for _, samples in rows])
         indices = tuple(index for index, _ in rows)
         return _Rows(audio, lengths, indices, tuple(self.clips[i] for i in indices), tuple(skipped))
-
-
-def _sound(clip: Clip, start: int, samples: int) -> Samples:
-    """Read exactly so many samples at 16 kHz that are not all silent."""
-    found = clip.read(start / SAMPLE_RATE, samples / SAMPLE_RATE).samples
-    if len(found) < samples:
-        raise AudioError(f"{clip.name} is shorter than its header or manifest says: copy it again")
-    if is_silent(found):
-        whole = samples >= clip.samples
-        raise AudioError(f"{clip.name} is silent{'' if whole else ' in the part that was wanted'}")
-    return found
 
 
 def _without_empty(batches: Iterator[PaddedBatch], source: str) -> Iterator[PaddedBatch]:

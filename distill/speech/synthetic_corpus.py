@@ -244,7 +244,7 @@ def _row(path: Path, speaker: str, split: str, spoken: Utterance) -> tuple[str |
 
 def _clip(row: dict[str, str], manifest: Path, line: int) -> LabelledClip:
     try:
-        words, phones = _parse_spans(row["words"]), _parse_spans(row["phones"])
+        words, phones = parse_spans(row["words"]), parse_spans(row["phones"])
         if not phones:
             raise ValueError("no phones")  # noqa: TRY301 - the same sentence as for malformed ones
     except (ValueError, AttributeError) as error:  # AttributeError: the row is short, its columns None
@@ -260,6 +260,7 @@ def _format_spans(spans: Iterable[Span]) -> str:
     return " ".join(f"{span.label}:{span.start}:{span.end}" for span in spans)
 
 
-def _parse_spans(text: str) -> tuple[Span, ...]:
+def parse_spans(text: str) -> tuple[Span, ...]:
+    """Read `label:start:end` triples, in samples, as the manifest writes them."""
     triples = (triple.split(":") for triple in text.split())
     return tuple(Span(label, int(start), int(end)) for label, start, end in triples)

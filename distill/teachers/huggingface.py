@@ -19,7 +19,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any, NamedTuple, Self, cast
+from typing import Any, Self, cast
 
 import torch
 from safetensors import SafetensorError
@@ -28,6 +28,7 @@ from torch.utils.hooks import RemovableHandle
 from transformers import Data2VecAudioModel, HubertModel, Wav2Vec2Model, WavLMModel
 
 from earkit.distill.dinosr import DinoSRConfig, load_teacher
+from earkit.distill.trace import QueryKeyValue
 from earkit.runtime.errors import AudioError, CheckpointError, ConfigError
 
 FAMILIES = {
@@ -55,18 +56,6 @@ _LOADING_ERRORS = (
 )
 
 
-class QueryKeyValue(NamedTuple):
-    """Projections of one block's attention, each (batch, heads, time, dim / heads).
-
-    Attention scores are query @ key^T / sqrt(dim / heads); WavLM adds its position bias to them, which
-    is not in here. A padded frame has zeros.
-    """
-
-    query: Tensor
-    key: Tensor
-    value: Tensor
-
-
 @dataclass(frozen=True)
 class TeacherFrames:
     """What a teacher made of a batch. Blocks count from 1; padded frames are zero.
@@ -74,7 +63,8 @@ class TeacherFrames:
     lengths: (batch,) frames that count. hidden: (batch, time, dim) by layer, 0 is the input of the first
     block, k the output of block k as transformers counts it (behind a final norm where the model has
     one). ffn: feed-forward outputs before the residual sum. codes: (codebooks, batch, time, size), log
-    probabilities of the clusters that DinoSR predicts.
+    probabilities of the clusters that DinoSR predicts. vector: (batch, dim), one for each clip, of an
+    embedder that gives nothing finer.
     """
 
     lengths: Tensor
@@ -82,6 +72,7 @@ class TeacherFrames:
     ffn: dict[int, Tensor] = field(default_factory=dict)
     attention: dict[int, QueryKeyValue] = field(default_factory=dict)
     codes: Tensor | None = None
+    vector: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -131,6 +122,7 @@ class Teacher:
         self.attention_heads = int(self.config.num_attention_heads)
         self.layers = int(self.config.num_hidden_layers)
         self.hop = math.prod(self.config.conv_stride)
+        self.first_centre = _receptive_field(self.config.conv_kernel, self.config.conv_stride) / 2
         self.dinosr: DinoSRConfig | None = None
         self.code_heads = nn.ModuleList()
 
@@ -275,6 +267,14 @@ class Teacher:
         seen = predictors or [output] * len(self.code_heads)
         logits = torch.stack([head(x) for head, x in zip(self.code_heads, seen, strict=True)])
         return logits.float().log_softmax(-1).masked_fill(padding, 0)
+
+
+def _receptive_field(kernels: Sequence[int], strides: Sequence[int]) -> int:
+    samples, stride = 1, 1
+    for kernel, step in zip(kernels, strides, strict=True):
+        samples += (kernel - 1) * stride
+        stride *= step
+    return samples
 
 
 def _catch_output(module: nn.Module, into: dict[int, Tensor], key: int) -> RemovableHandle:

@@ -16,11 +16,15 @@ from earkit.runtime.errors import CheckpointError, TeacherNotFoundError
 
 if TYPE_CHECKING:
     from earkit.distill.teachers.huggingface import Teacher
+    from earkit.distill.teachers.onnx_embedder import OnnxTeacher
 
 RELEASED = {"dinosr_base": "https://data.csail.mit.edu/placesaudio/dinosr/dinosr.ckpt"}
 """Checkpoints that their authors publish, by the name that fetches them."""
 URL_OVERRIDE = "EARKIT_DINOSR_URL"
 RUNS = Path("runs")
+EMBEDDER = "embedder.toml"
+"""What describes an ONNX embedder in its folder."""
+DESCRIBED = Path(__file__).parent / "embedders"
 WAYS_ON = (
     "train one with `kit pretrain --config dinosr_base`, import a checkpoint with `kit teachers import`, or "
     "give the path of a teacher folder"
@@ -45,6 +49,11 @@ def resolve(name_or_path: str | Path, progress: Progress | None = None) -> Path:
     name = str(name_or_path)
     if name in RELEASED:
         return _fetch(name, progress)
+    if (DESCRIBED / f"{name}.toml").is_file():
+        raise TeacherNotFoundError(
+            f"teacher {name} is not on this machine: "
+            f"fetch it with `python -m earkit.benchmarks.peers get {name}`"
+        )
     raise not_found(name)
 
 
@@ -53,16 +62,31 @@ def not_found(name: str) -> TeacherNotFoundError:
     return TeacherNotFoundError(f"there is no teacher {name} on this machine: {WAYS_ON}")
 
 
-def load_teacher_by_name(name_or_path: str | Path, progress: Progress | None = None) -> "Teacher":
-    """Resolve and load."""
-    from earkit.distill.teachers.huggingface import load  # noqa: PLC0415 - torch, only when it is needed
+def load_teacher_by_name(
+    name_or_path: str | Path, progress: Progress | None = None
+) -> "tuple[Teacher | OnnxTeacher, Path]":
+    """Resolve and load a teacher of any kind; gives its folder too."""
+    found = resolve(name_or_path, progress)
+    return load_found(found, str(name_or_path)), found if found.is_dir() else found.parent
 
-    return load(resolve(name_or_path, progress), str(name_or_path))
+
+def load_found(found: Path, name: str | None = None) -> "Teacher | OnnxTeacher":
+    """Load what `find` or `resolve` gave: a Hugging Face folder, or the description of an ONNX embedder."""
+    description = found if found.suffix == ".toml" else found / EMBEDDER
+    if description.is_file():
+        from earkit.distill.teachers.onnx_embedder import load_onnx  # noqa: PLC0415 - torch, when needed
+
+        return load_onnx(description, name)
+    from earkit.distill.teachers.huggingface import load  # noqa: PLC0415 - the same
+
+    return load(found, name)
 
 
 def find(name_or_path: str | Path) -> Path | None:
     """Look for a teacher on this machine only."""
     path, name = Path(name_or_path), str(name_or_path)
+    if path.is_file() and path.suffix == ".toml":
+        return path
     if path.is_file():
         raise CheckpointError(f"{path} is a file: make a teacher folder of it with `kit teachers import`")
     places = [path, RUNS / path] if not path.is_absolute() else [path]
@@ -71,13 +95,18 @@ def find(name_or_path: str | Path) -> Path | None:
             return _model_folder(place)
     cached = teachers_cache() / name
     plain_name = path.name == name
-    return cached if plain_name and (cached / "config.json").is_file() else None
+    return cached if plain_name and _describes_a_model(cached) else None
 
 
 def known() -> Iterator[KnownTeacher]:
     """Name every teacher that can be asked for here: finished runs, the cache, released checkpoints."""
     names: set[str] = set()
-    places = (("run", RUNS, "*/teacher/config.json"), ("cache", teachers_cache(), "*/config.json"))
+    cache = teachers_cache()
+    places = (
+        ("run", RUNS, "*/teacher/config.json"),
+        ("cache", cache, "*/config.json"),
+        ("cache", cache, f"*/{EMBEDDER}"),
+    )
     for where, folder, pattern in places:
         for config in sorted(folder.glob(pattern)):
             name = config.relative_to(folder).parts[0]
@@ -95,13 +124,17 @@ def teachers_cache() -> Path:
 
 def _model_folder(place: Path) -> Path:
     for folder in (place, place / "teacher"):
-        if (folder / "config.json").is_file():
+        if _describes_a_model(folder):
             return folder
     if (place / "checkpoints").is_dir():
         raise CheckpointError(
             f"{place} is a run without a teacher yet: finish it with `kit pretrain --out {place}`"
         )
     raise CheckpointError(f"{place} is no teacher: it holds neither config.json nor teacher/config.json")
+
+
+def _describes_a_model(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in ("config.json", EMBEDDER))
 
 
 def _address(name: str) -> str:

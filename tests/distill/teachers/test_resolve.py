@@ -108,7 +108,7 @@ def test_a_cached_name_cannot_climb(tmp_path: Path) -> None:
 def test_download_import_and_use(site: Path, tmp_path: Path) -> None:
     publish(site, "padded")
     assert next(known()).where == "download"
-    loaded = load_teacher_by_name("dinosr_base")
+    loaded, _ = load_teacher_by_name("dinosr_base")
     assert (loaded.name, loaded.layers, loaded.dim, loaded.info().codebooks) == ("dinosr_base", 3, 32, 2)
     cache = tmp_path / "cache" / "teachers"
     assert sorted(path.name for path in cache.iterdir()) == ["dinosr_base", "dinosr_base.ckpt.sha256"]
@@ -141,4 +141,4 @@ def test_a_bad_file_leaves_nothing_behind(site: Path, tmp_path: Path) -> None:
 
 def test_an_imported_folder_loads_by_its_path(here: Path) -> None:
     import_official(OFFICIAL / "padded" / "dinosr_official_layout.pt", here / "mine")
-    assert load_teacher_by_name("mine").layers == 3
+    assert load_teacher_by_name("mine")[0].layers == 3

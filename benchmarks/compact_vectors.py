@@ -1,0 +1,126 @@
+"""Ways to make an embedding smaller, compared at the bytes that one vector takes in an index.
+
+Every candidate is rounded as it would be stored before it is measured. Vectors are compared by cosine, so
+no length or scale has to be stored with them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from earkit.benchmarks.retrieval import Labels, Vectors, retrieval
+from earkit.runtime.errors import ConfigError, DataError
+
+Storage = Literal["float16", "int8", "binary", "sparse"]
+
+WIDEST = 1 << 16  # of sparse vectors: an index has two bytes
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A way to make it smaller, and what it makes of the vectors; vectors: (n, dim), or (n, width) if sparse.
+
+    size: dims, or the non-zeros that a sparse vector may have.
+    """
+
+    name: str
+    storage: Storage
+    size: int
+    vectors: Vectors
+
+    def __post_init__(self) -> None:
+        sparse_ones = self.storage == "sparse"
+        used = np.count_nonzero(self.vectors, axis=1).max() if sparse_ones else self.vectors.shape[1]
+        if used > self.size or (not sparse_ones and used < self.size):
+            raise DataError(
+                f"the vectors of {self.name} use {used} values and claim {self.size}: correct one"
+            )
+
+
+def compared(candidates: Sequence[Candidate], labels: Labels, speakers: Labels) -> list[dict[str, Any]]:
+    """Word retrieval of each candidate, with its bytes per vector: the rows of a table."""
+    rows = []
+    for candidate in candidates:
+        scores = retrieval(stored(candidate.storage, candidate.vectors), labels, speakers)
+        rows.append(
+            {
+                "name": candidate.name,
+                "storage": candidate.storage,
+                "size": candidate.size,
+                "bytes": bytes_per_vector(candidate.storage, candidate.size),
+                "first": scores.first,
+                "precision": scores.precision,
+            }
+        )
+    return rows
+
+
+def bytes_per_vector(storage: Storage, size: int) -> int:
+    """Count what one vector of so many dims, or so many non-zeros if sparse, takes."""
+    match storage:
+        case "float16":
+            return 2 * size
+        case "int8":
+            return size
+        case "binary":
+            return -(-size // 8)
+        case "sparse":
+            return (2 + 2) * size  # an index and a float16
+
+
+def stored(storage: Storage, vectors: Vectors) -> Vectors:
+    """Give back what is left of vectors after storing them, up to a scale of each."""
+    match storage:
+        case "float16" | "sparse":
+            return vectors.astype(np.float16).astype(np.float32)
+        case "int8":
+            peak = np.abs(vectors).max(axis=1, keepdims=True)
+            rounded: Vectors = np.round(vectors * (127 / np.where(peak > 0, peak, 1))).astype(np.float32)
+            return rounded
+        case "binary":
+            return np.where(vectors >= 0, 1, -1).astype(np.float32)
+
+
+def truncated(vectors: Vectors, dim: int) -> Vectors:
+    """Keep the first `dim` dimensions, then normalise: the order of Matryoshka embeddings."""
+    _check(dim, vectors.shape[1], "dimensions")
+    return _normalised(vectors[:, :dim])
+
+
+def pca(train_vectors: Vectors, vectors: Vectors, dim: int) -> Vectors:
+    """Centre, project on the `dim` directions in which the training vectors vary most, then normalise."""
+    _check(dim, min(train_vectors.shape[1], len(train_vectors) - 1), "directions of the training vectors")
+    centre = train_vectors.mean(axis=0, dtype=np.float64)
+    directions = np.linalg.svd(train_vectors - centre, full_matrices=False)[2][:dim]
+    return _normalised(((vectors - centre) @ directions.T).astype(np.float32))
+
+
+def sparse(indices: NDArray[np.int64], values: Vectors, width: int) -> Vectors:
+    """Write k non-zeros of each row, (n, k) both, into dense rows for dot products. -> (n, width).
+
+    Values at the same index add up, so an unused place may be any index with the value 0.
+    """
+    if not 0 < width <= WIDEST:
+        raise ConfigError(f"a sparse width of {width} has no index of two bytes: give 1 to {WIDEST}")
+    if indices.size and not (indices.min() >= 0 and indices.max() < width):
+        raise DataError(
+            f"sparse indices reach from {indices.min()} to {indices.max()} in a width of {width}: "
+            "give the width of the model that made them"
+        )
+    dense = np.zeros((len(indices), width), np.float32)
+    np.add.at(dense, (np.arange(len(indices))[:, None], indices), values)
+    return dense
+
+
+def _check(dim: int, most: int, what: str) -> None:
+    if not 0 < dim <= most:
+        raise ConfigError(f"{dim} of {most} {what} cannot be kept: give 1 to {most}")
+
+
+def _normalised(vectors: Vectors) -> Vectors:
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    unit: Vectors = (vectors / np.where(lengths > 0, lengths, 1)).astype(np.float32)
+    return unit

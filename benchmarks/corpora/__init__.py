@@ -1,0 +1,1 @@
+"""Recipes: from the package that holds a corpus to 16 kHz clips and a manifest."""

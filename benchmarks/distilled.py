@@ -1,0 +1,164 @@
+"""What the benchmarks of distillation share: teachers and students by seed, their frames and embeddings.
+
+Everything that is trained lies in a folder of runs and is resumed, or found complete, the next time.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from earkit.benchmarks.log_mel import log_mel
+from earkit.benchmarks.pretrain_quality import dinosr_features
+from earkit.benchmarks.probes import Featurise, probe
+from earkit.benchmarks.retrieval import retrieval, speaker_probe
+from earkit.benchmarks.spoken_words import SpokenUtterance, SpokenWord, utterances, words
+from earkit.distill.dinosr import load_teacher
+from earkit.distill.distillation import distil, distil_config
+from earkit.distill.distilled import DistilledStudent, load_student
+from earkit.distill.pretrain import load_config, pretrain
+from earkit.distill.run_folder import open_run
+
+Array = NDArray[np.float32]
+
+BATCH_SAMPLES = 40 * 16_000
+
+
+def quiet(_: object) -> None:
+    """Hear reports, and say nothing."""
+
+
+def teacher_run(folder: Path, seed: int, manifest: Path) -> Path:
+    """Train `dinosr_nano` as `kit pretrain` does, unless the folder has it already; gives the run."""
+    run = folder / f"seed{seed}" / "teacher_run"
+    if not (run / "teacher" / "config.json").is_file():
+        config = load_config("dinosr_nano", [f"seed={seed}"])
+        corpus = open_run(run, config, manifest, fresh=False, say=quiet)
+        pretrain(config, corpus, run, report=quiet, say=quiet)
+    return run
+
+
+def student_run(
+    folder: Path,
+    name: str,
+    seed: int,
+    manifest: Path,
+    *,
+    teachers: Sequence[str],
+    recipe: str = "general",
+    student: str | None = "tiny",
+    start: str = "",
+    overrides: Sequence[str] = (),
+) -> Path:
+    """Distil as `kit distill` does, unless the folder has it already; gives the run."""
+    run = folder / f"seed{seed}" / name
+    if not (run / "student" / "student.json").is_file():
+        config = distil_config(
+            recipe,
+            teachers=teachers,
+            student=None if start else student,
+            start=start,
+            overrides=["probe_every=0", *overrides, f"seed={seed}"],
+        )
+        corpus = open_run(run, config, manifest, fresh=False, say=quiet)
+        distil(config, corpus, run, report=quiet, say=quiet)
+    return run
+
+
+def student_features(model: DistilledStudent) -> Featurise:
+    """Every block of a student, each frame of 40 ms twice: the grid of the probes is 20 ms."""
+
+    def featurise(samples: Array) -> Mapping[str, Array]:
+        audio = torch.from_numpy(samples)[None]
+        with torch.inference_mode():
+            trace = model.student(audio, torch.tensor([len(samples)]))
+        return {
+            f"block {k}": hidden[0].repeat_interleave(2, dim=0).numpy()
+            for k, hidden in enumerate(trace.hidden[1:], start=1)
+        }
+
+    return featurise
+
+
+def teacher_features(run: Path) -> Featurise:
+    """Every layer of a DinoSR teacher."""
+    return dinosr_features(load_teacher(run / "teacher"))
+
+
+def log_mel_features(samples: Array) -> Mapping[str, Array]:
+    """Give the floor."""
+    return {"80 bands": log_mel(samples)}
+
+
+def probes(manifest: Path, featurise: Featurise, seed: int) -> dict[str, float]:
+    """Accuracy of linear probes of frozen frames: phones and words."""
+    return {task: round(score.accuracy, 4) for task, score in probe(manifest, featurise, seed=seed).items()}
+
+
+def embeddings(model: DistilledStudent, clips: Sequence[Array]) -> Array:
+    """Embed clips at full width, of length one, in batches of similar length. -> (clips, dim)."""
+    order = sorted(range(len(clips)), key=lambda i: len(clips[i]))
+    rows: dict[int, Array] = {}
+    while order:
+        size = max(1, BATCH_SAMPLES // len(clips[order[min(len(order), 256) - 1]]))
+        now, order = order[: min(size, 256)], order[min(size, 256) :]
+        lengths = torch.tensor([len(clips[i]) for i in now])
+        audio = torch.zeros(len(now), int(lengths.max()))
+        for row, i in zip(audio, now, strict=True):
+            row[: len(clips[i])] = torch.from_numpy(clips[i])
+        with torch.inference_mode():
+            made = model.embed(audio, lengths).numpy()
+        rows |= dict(zip(now, made, strict=True))
+    return np.stack([rows[i] for i in range(len(clips))])
+
+
+def pooled(featurise: Featurise, clips: Sequence[Array], choice: str) -> Array:
+    """Mean of the frames of each clip: what one does with a model that has no embedding."""
+    return np.stack([featurise(clip)[choice].mean(0) for clip in clips])
+
+
+def test_words(manifest: Path) -> tuple[SpokenWord, ...]:
+    """Words cut out of the speech of the test speakers, the same for every seed."""
+    return words(manifest, "test", seed=0, most_per_word=12)
+
+
+def test_utterances(manifest: Path) -> tuple[SpokenUtterance, ...]:
+    """Give utterances of the test speakers, the same for every seed."""
+    return utterances(manifest, "test", seed=0, per_speaker=16)
+
+
+def embedding_scores(vectors_of: "Mapping[str, Array]", manifest: Path, seed: int) -> dict[str, float]:
+    """Word retrieval across speakers, and speaker identification. vectors_of: `words` and `utterances`."""
+    spoken, said = test_words(manifest), test_utterances(manifest)
+    found = retrieval(
+        vectors_of["words"],
+        np.array([word.word for word in spoken]),
+        np.array([word.speaker for word in spoken]),
+    )
+    identified = speaker_probe(
+        vectors_of["utterances"],
+        np.array([each.speaker for each in said]),
+        np.array([each.name for each in said]),
+        seed,
+    )
+    return {
+        "word_1nn": round(found.first, 4),
+        "word_map": round(found.precision, 4),
+        "speaker": round(identified.accuracy, 4),
+    }
+
+
+def student_embedding_scores(model: DistilledStudent, manifest: Path, seed: int) -> dict[str, float]:
+    """Score the embedding of a student."""
+    vectors = {
+        "words": embeddings(model, [word.samples for word in test_words(manifest)]),
+        "utterances": embeddings(model, [each.samples for each in test_utterances(manifest)]),
+    }
+    return embedding_scores(vectors, manifest, seed)
+
+
+def load(run: Path) -> DistilledStudent:
+    """Load the student of a run."""
+    return load_student(run)[0]

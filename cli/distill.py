@@ -1,0 +1,124 @@
+"""`kit distill`: teach a small student what one or several teachers know."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def distill(
+    teacher: Annotated[
+        list[str] | None,
+        typer.Option(help="Name, run or folder of a teacher; give it again for several at once."),
+    ] = None,
+    student: Annotated[
+        str | None, typer.Option(help="micro, tiny or small: at most 1, 5 and 12 million parameters.")
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder, CSV/TSV manifest or tar shards; without it, the built-in synthetic speech."
+        ),
+    ] = None,
+    start: Annotated[
+        Path | None, typer.Option("--from", help="Run or student folder whose student is taught further.")
+    ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(help="general, sparse, robust or task, or a TOML file; default general."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Run folder; default runs/<student>, with the recipe if another.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Optimizer steps.")] = None,
+    hours: Annotated[
+        float | None, typer.Option(help="Wall hours instead of steps; paces the learning rate too.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Decides weights, batches, spans and masks.")] = None,
+    elastic: Annotated[
+        bool, typer.Option("--elastic", help="Let every prefix of the blocks give an embedding.")
+    ] = False,
+    cache: Annotated[
+        bool, typer.Option(help="Keep the teachers' features on disk, or run them in every epoch.")
+    ] = True,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Override any key: losses.relations.weight=2, optim.lr=1e-3."
+        ),
+    ] = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Do not resume: set an existing run folder aside and start anew.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print sizes, cost and expected time, then stop.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Answer in JSON.")] = False,
+) -> None:
+    """Distil teachers into a small student; the same command resumes a run that was stopped or killed.
+
+    For several GPUs or machines: accelerate launch -m earkit.cli distill …
+    """
+    from earkit.cli.progress import CountLine, DistilLine, say
+    from earkit.cli.teachers import show_download
+    from earkit.distill.device import processes
+    from earkit.distill.distillation import distil, distil_config
+    from earkit.distill.run_folder import open_run
+
+    overrides = [*(set_ or []), *_overrides(steps, hours, seed, elastic=elastic, cache=cache)]
+    settings = distil_config(
+        recipe or "general",
+        teachers=teacher or (),
+        student=student,
+        start=str(start or ""),
+        overrides=overrides,
+    )
+    folder = out or Path("runs") / _name(settings.student.size, recipe)
+    if dry_run:
+        from earkit.distill.distil_dry_run import dry_run as measure
+
+        plan = measure(settings)
+        print(json.dumps(dataclasses.asdict(plan)) if as_json else _plan_text(plan))
+        return
+    corpus = open_run(folder, settings, data, fresh=fresh, say=say)
+    line = DistilLine()
+    made = distil(
+        settings,
+        corpus,
+        folder,
+        report=line,
+        say=say,
+        progress=CountLine("teacher's features, segments"),
+        download=show_download,
+    )
+    line.close()
+    if processes().is_main_process:
+        print(json.dumps({"run": str(folder), "student": str(made)}) if as_json else made)
+
+
+def _plan_text(plan: Any) -> str:  # noqa: ANN401 - its class waits for torch
+    rows = {
+        "device": plan.placement,
+        "student": plan.student,
+        "parameters": f"{plan.parameters / 1e6:.2f} M",
+        "multiply-adds": f"{plan.multiply_adds_per_second / 1e6:.0f} M per second of audio",
+        "look-ahead": f"{plan.lookahead_ms:.0f} ms; a frame hears {plan.context_seconds:.1f} s back",
+        "teachers": ", ".join(f"{name} {rate:g} s/s" for name, rate in plan.teachers.items()) or "none",
+        "step": f"{plan.audio_seconds_per_step:.0f} s of audio in {plan.timed_step_seconds:.2f} s, cached",
+        "whole run": f"{plan.steps} steps, {plan.hours:.2f} h",
+    }
+    return "\n".join(f"{name:15}{value}" for name, value in rows.items())
+
+
+def _name(size: str, recipe: str | None) -> str:
+    return size if recipe in {None, "general"} else f"{size}-{Path(str(recipe)).stem}"
+
+
+def _overrides(
+    steps: int | None, hours: float | None, seed: int | None, *, elastic: bool, cache: bool
+) -> list[str]:
+    flags = {"steps": steps, "hours": 0.0 if steps is not None and hours is None else hours, "seed": seed}
+    given = [f"{name}={value}" for name, value in flags.items() if value is not None]
+    return [*given, *["elastic=true"] * elastic, *["cache=false"] * (not cache)]

@@ -1,0 +1,393 @@
+"""Distillation: one student learns from one or several teachers, in the training loop.
+
+The general stage needs no labels. What follows it, starting from a student that is there (`start`), is the
+same loop with another recipe: `sparse` trains a CSR code for a frozen student, `robust` makes tokens and
+embeddings hold still under augmentation.
+"""
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from earkit.distill import layer_map as maps
+from earkit.distill.calibration import CLIPS, Standardiser
+from earkit.distill.config import build, override, read_toml, to_toml
+from earkit.distill.data.corpus import Corpus, Skipped
+from earkit.distill.data.corpus import Progress as Count
+from earkit.distill.data.segments import SegmentBatch, SegmentConfig, segment_batches, segments, segments_once
+from earkit.distill.device import processes
+from earkit.distill.distilled import DistilledStudent, Outputs, Provenance, load_student, save_student
+from earkit.distill.front_end import student_frames
+from earkit.distill.losses.masked import draw
+from earkit.distill.losses.matryoshka import MatryoshkaConfig
+from earkit.distill.objective import Distillation, Lesson, LossesConfig, Lost, TeacherConfig, pairs_of
+from earkit.distill.retention import Retention, hold_out
+from earkit.distill.spans import SpanConfig, cut_out, draw_spans
+from earkit.distill.stopwatch import Stopwatch
+from earkit.distill.student import Student, StudentConfig
+from earkit.distill.teachers.download import Progress as Fetched
+from earkit.distill.teachers.resolve import load_teacher_by_name
+from earkit.distill.teaching import TeacherAtWork
+from earkit.distill.trace import Needs
+from earkit.distill.training import LoopConfig, Progress, Say, Training
+from earkit.runtime.atomic import write_text
+from earkit.runtime.errors import CheckpointError, ConfigError
+
+RECIPES = Path(__file__).parent / "recipes"
+
+
+@dataclass(frozen=True)
+class DistilConfig(LoopConfig):
+    """Everything that decides a distillation run; written to `config.toml` in its folder."""
+
+    start: str = ""
+    """A run or student folder whose student is taught further; without it, a new one."""
+    freeze: bool = False
+    """Leave the student as it is and train heads alone."""
+    elastic: bool = False
+    """Let every prefix of the blocks give an embedding."""
+    cache: bool = True
+    """Keep the teachers' features on disk instead of running them in every epoch."""
+    probe_every: int = 1000
+    """Steps between measurements of retention; 0 is never."""
+    student: StudentConfig = field(default_factory=StudentConfig)
+    teachers: tuple[TeacherConfig, ...] = ()
+    losses: LossesConfig = field(default_factory=LossesConfig)
+    matryoshka: MatryoshkaConfig = field(default_factory=MatryoshkaConfig)
+    spans: SpanConfig = field(default_factory=SpanConfig)
+    data: SegmentConfig = field(default_factory=SegmentConfig)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        full = self.student.embedding_dim
+        if self.matryoshka.dims[-1] != full:
+            raise ConfigError(
+                f"matryoshka.dims end with {self.matryoshka.dims[-1]}: "
+                f"they must end with the full width, student.embedding_dim = {full}"
+            )
+        if len({teacher.name for teacher in self.teachers}) < len(self.teachers):
+            raise ConfigError("a teacher is named twice: give each once, with a weight")
+        if not self.losses.on():
+            raise ConfigError("all losses are off: give one a weight, such as losses.relations.weight=1")
+        if self.freeze and not self.start:
+            raise ConfigError("freeze needs a student to start from: give --from RUN")
+
+
+def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """Read a shipped recipe by name, or a TOML file, with overrides applied, as plain values."""
+    names = sorted(path.stem for path in RECIPES.glob("*.toml"))
+    path = RECIPES / f"{name_or_path}.toml" if name_or_path in names else Path(name_or_path)
+    if not path.is_file():
+        raise ConfigError(f"no recipe {name_or_path}: give a TOML file or one of {', '.join(names)}")
+    values = read_toml(path)
+    override(values, overrides)
+    return values
+
+
+def distil_config(
+    recipe: str,
+    *,
+    teachers: Sequence[str] = (),
+    student: str | None = None,
+    start: str = "",
+    overrides: Sequence[str] = (),
+) -> DistilConfig:
+    """Make the configuration of a run: what the command line says wins over the recipe.
+
+    A run that starts from a student has that one's shape, and its teachers unless others are given.
+    """
+    values = load_recipe(recipe, overrides)
+    if start:
+        model, provenance = load_student(Path(start))
+        if student and student != model.config.size:
+            raise ConfigError(f"the student in {start} is {model.config.size}, not {student}: leave one out")
+        values |= {"start": start, "student": dataclasses.asdict(model.config)}
+        values.setdefault("teachers", [{"name": name} for name in provenance.teachers])
+    elif student:
+        values["student"] = {**values.get("student", {}), "size": student}
+    if teachers:
+        known = {teacher.get("name"): teacher for teacher in values.get("teachers", [])}
+        values["teachers"] = [known.get(name, {"name": name}) for name in teachers]
+    config = build(DistilConfig, values, recipe)
+    if not config.teachers and set(config.losses.on()) - {"csr", "contrast"}:
+        raise ConfigError("no teacher is given: name one or several with --teacher; see `kit teachers list`")
+    if config.teachers and not set(config.losses.on()) - {"csr", "contrast"}:
+        config = dataclasses.replace(config, teachers=())
+    return config
+
+
+@dataclass(frozen=True)
+class DistilReport(Progress):
+    """What one step of distillation showed. parts: weighted losses by name, of the last batch."""
+
+    parts: dict[str, float]
+    held_out: dict[str, float]
+    """Where measured at this step: the student's probe scores over the teacher's, and others by name."""
+    dead_latents: int
+
+
+Report = Callable[[DistilReport], None]
+
+
+def distil(
+    config: DistilConfig,
+    corpus: Corpus,
+    out: Path,
+    *,
+    report: Report,
+    say: Say,
+    progress: Count | None = None,
+    download: Fetched | None = None,
+) -> Path:
+    """Teach a student in the run folder `out`, resuming from its newest checkpoint; returns its folder.
+
+    progress: hears how many segments of a teacher's feature cache are done. download: hears the bytes of a
+    teacher that has to be fetched.
+    """
+    joined = processes()
+    main = joined.is_main_process
+    talk: Say = say if main else lambda _: None
+    with joined.main_process_first():
+        teachers = [
+            TeacherAtWork(*load_teacher_by_name(teacher.name, download), joined.device)
+            for teacher in config.teachers
+        ]
+    training, held = hold_out(corpus)
+    if main:
+        out.mkdir(parents=True, exist_ok=True)
+    layer_maps = _layer_maps(config, teachers, training, out / "teachers.json")
+    if main:
+        write_text(out / "config.toml", to_toml(config))
+        _write_teachers(out / "teachers.json", teachers, layer_maps)
+    learner = _Distilling(config, training, teachers, layer_maps, talk)
+    run = Training(config, learner, out, say)
+    if not run.step:
+        learner.calibrate()
+    skipped: tuple[Skipped, ...] = ()
+    if config.cache:
+        with joined.main_process_first():
+            skipped = learner.remember(progress)
+    if main and config.probe_every and held.clips:
+        learner.retention = Retention.prepare(training, held, config.data, teachers)
+    run.train(corpus.skipped + skipped, report)
+    folder = out / "student"
+    if main:
+        provenance = learner.provenance(out.name, corpus, run.audio_seconds, run.step)
+        save_student(learner.distilled(), folder, provenance)
+    joined.wait_for_everyone()
+    return folder
+
+
+def _layer_maps(
+    config: DistilConfig, teachers: Sequence[TeacherAtWork], corpus: Corpus, record: Path
+) -> list[maps.LayerMap]:
+    """Resolve each teacher's layer map, or take that of a run which has begun."""
+    depth = config.student.depth
+    if record.is_file():
+        return _recorded(record, teachers)
+    found = []
+    for asked, teacher in zip(config.teachers, teachers, strict=True):
+        layers = teacher.teacher.layers
+        if asked.layer_map == "similar" and not asked.pairs and layers:
+            found.append(_by_similarity(teacher, depth, corpus, config.data))
+        else:
+            found.append(pairs_of(asked, depth, layers) if layers else ())
+    return found
+
+
+def _by_similarity(teacher: TeacherAtWork, depth: int, corpus: Corpus, data: SegmentConfig) -> maps.LayerMap:
+    layers = range(1, teacher.teacher.layers + 1)
+    seen = [teacher.live(b.audio, b.lengths, Needs(frozenset(layers))) for b in _sample(corpus, data)]
+    features = [torch.cat([targets.hidden[k][targets.valid] for targets in seen])[:4000] for k in layers]
+    return maps.by_similarity(depth, maps.linear_cka(features))
+
+
+def _sample(corpus: Corpus, data: SegmentConfig, most: int = CLIPS) -> Iterator[SegmentBatch]:
+    """Read some segments, evenly over the corpus."""
+    total = len(segments(corpus, data))
+    wanted = np.unique(np.linspace(0, total - 1, most).astype(int)).tolist()
+    return (batch for batch in segments_once(corpus, data, wanted) if batch.segments)
+
+
+def _recorded(record: Path, teachers: Sequence[TeacherAtWork]) -> list[maps.LayerMap]:
+    """Read the layer maps of a run that has begun, and refuse to go on with other teachers."""
+    try:
+        entries = json.loads(record.read_text(encoding="utf-8"))
+        begun = [(entry["name"], entry["fingerprint"]) for entry in entries]
+        found = [tuple((int(b), int(k)) for b, k in entry["layer_map"]) for entry in entries]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{record} is damaged ({error}): begin afresh with --fresh") from error
+    for (name, fingerprint), teacher in zip(begun, teachers, strict=False):
+        if fingerprint != teacher.fingerprint():
+            raise ConfigError(
+                f"teacher {name} has changed since this run began: give the one it began with, or --fresh"
+            )
+    return found
+
+
+def _write_teachers(
+    record: Path, teachers: Sequence[TeacherAtWork], layer_maps: Sequence[maps.LayerMap]
+) -> None:
+    entries = [
+        {"name": teacher.name, "fingerprint": teacher.fingerprint(), "layer_map": layer_map}
+        for teacher, layer_map in zip(teachers, layer_maps, strict=True)
+    ]
+    write_text(record, json.dumps(entries, indent=1) + "\n")
+
+
+class _Distilling:
+    """How a student learns: segments, targets of each teacher, masked frames, spans and their cuts."""
+
+    def __init__(
+        self,
+        config: DistilConfig,
+        corpus: Corpus,
+        teachers: Sequence[TeacherAtWork],
+        layer_maps: Sequence[maps.LayerMap],
+        say: Say,
+    ) -> None:
+        self.config, self.corpus, self.teachers = config, corpus, teachers
+        self.retention: Retention | None = None
+        self.start = load_student(Path(config.start)) if config.start else None
+        torch.manual_seed(config.seed)
+        student = self.start[0].student if self.start else Student(config.student)
+        self.shapes = tuple(
+            teacher.shape(config.student.dim, config.student.depth, layer_map)
+            for teacher, layer_map in zip(teachers, layer_maps, strict=True)
+        )
+        self.module = Distillation(student, config.teachers, self.shapes, config.losses, config.matryoshka)
+        self._take_heads()
+        student.requires_grad_(not config.freeze)
+        for teacher, needs in zip(teachers, self.module.needs(), strict=True):
+            teacher.needs = needs
+        self.device = torch.device("cpu")
+        for sentence in self.module.left_out():
+            say(sentence)
+
+    def _take_heads(self) -> None:
+        """Begin with the heads of the student that the run starts from, where they fit."""
+        if self.start is None:
+            return
+        model, codes, csr = self.start[0], self.module.codes(), self.module.embedding_losses.csr
+        before = model.token_head
+        if codes is not None and before is not None and codes.heads.weight.shape == before.weight.shape:
+            codes.heads.load_state_dict(before.state_dict())
+        if csr is not None and model.sparse is not None and csr.config.width == model.sparse.config.width:
+            csr.load_state_dict(model.sparse.state_dict())
+
+    @torch.no_grad()
+    def calibrate(self) -> None:
+        """Measure, before the first step, what stays fixed: statistics of log-mel and of the teachers."""
+        batches = list(_sample(self.corpus, self.config.data))
+        if self.start is None:
+            clips = [
+                clip[:length]
+                for b in batches
+                for clip, length in zip(b.audio, b.lengths.tolist(), strict=True)
+            ]
+            self.module.student.log_mel.fit(clips)
+        for teacher, standardiser in zip(self.teachers, self.module.standardisers, strict=True):
+            assert isinstance(standardiser, Standardiser)
+            standardiser.fit([teacher.live(b.audio, b.lengths) for b in batches])
+
+    def remember(self, progress: Count | None) -> tuple[Skipped, ...]:
+        """Fill the caches of all teachers."""
+        skipped: tuple[Skipped, ...] = ()
+        for teacher, shape in zip(self.teachers, self.shapes, strict=True):
+            skipped += teacher.remember(self.corpus, self.config.data, shape, progress)
+        return skipped
+
+    def batches(self, rank: int, world: int, start: int) -> Iterator[SegmentBatch]:
+        return segment_batches(
+            self.corpus, self.config.data, seed=self.config.seed, rank=rank, world=world, start=start
+        )
+
+    def prepare(
+        self, batch: SegmentBatch, rng: np.random.Generator, watch: Stopwatch
+    ) -> tuple[tuple[Lesson], float]:
+        config = self.config
+        device = self.module.student.blank.device
+        targets = tuple(teacher.targets(batch) for teacher in self.teachers)
+        watch.lap("teacher")
+        frames = student_frames(batch.lengths)
+        valid = torch.arange(int(frames.max())) < frames[:, None]
+        masked = draw(config.losses.masked, valid, rng) if config.losses.masked.weight else None
+        spans = draw_spans(frames, config.spans, rng)
+        cuts, cut_lengths = cut_out(batch.augmented, batch.lengths, spans)
+        exits = config.student.depth
+        counted = float(frames.sum())
+        lesson = Lesson(
+            audio=batch.augmented.to(device),
+            lengths=batch.lengths.to(device),
+            targets=targets,
+            spans=spans.to(device),
+            cuts=cuts.to(device),
+            cut_lengths=cut_lengths.to(device),
+            masked=None if masked is None else masked.to(device),
+            exit_block=int(rng.integers(1, exits)) if config.elastic and exits > 1 else 0,
+            frames=counted,
+        )
+        watch.lap("prepare")
+        return (lesson,), counted
+
+    def stepped(self) -> None:
+        pass
+
+    def restored(self, step: int) -> None:
+        pass
+
+    def state(self) -> dict[str, Any]:
+        return {}
+
+    def show(self, progress: Progress, output: Lost) -> DistilReport:
+        due = progress.step % self.config.probe_every == 0 if self.config.probe_every else False
+        csr = self.module.embedding_losses.csr
+        return DistilReport(
+            **dataclasses.asdict(progress),
+            parts={name: round(float(value), 4) for name, value in output.parts.items()},
+            held_out=self.retention.measure(self.distilled()) if self.retention and due else {},
+            dead_latents=csr.dead() if csr is not None else 0,
+        )
+
+    def distilled(self) -> DistilledStudent:
+        """Put together what is kept: the student, and the heads that were trained for it as it is now."""
+        codes, csr, config = self.module.codes(), self.module.embedding_losses.csr, self.config
+        kept = self.start[0] if self.start and config.freeze else None
+        before = kept.outputs if kept else Outputs()
+        trained_dims = self.module.embedding_losses.stella is not None or bool(config.losses.contrast.weight)
+        outputs = Outputs(
+            dims=config.matryoshka.dims if trained_dims else before.dims,
+            codebooks=codes.codebooks if codes else before.codebooks,
+            codebook_size=codes.heads.out_features // codes.codebooks if codes else before.codebook_size,
+            sparse=csr.config if csr is not None else before.sparse,
+            classes=before.classes,
+            elastic=config.elastic or before.elastic,
+        )
+        model = DistilledStudent(config.student, outputs)
+        state = kept.state_dict() if kept else {}
+        state |= {f"student.{k}": v for k, v in self.module.student.state_dict().items()}
+        if codes is not None:
+            state |= {f"token_head.{k}": v for k, v in codes.heads.state_dict().items()}
+        if csr is not None:
+            state |= {f"sparse.{k}": v for k, v in csr.state_dict().items()}
+        model.load_state_dict(state)
+        return model.eval()
+
+    def provenance(self, name: str, corpus: Corpus, seconds: float, steps: int) -> Provenance:
+        """Say where the student comes from."""
+        before = self.start[1].teachers if self.start else ()
+        licences = sorted({clip.labels["licence"] for clip in corpus.clips if clip.labels.get("licence")})
+        return Provenance(
+            name=name,
+            teachers=tuple(dict.fromkeys((*before, *(t.name for t in self.teachers)))),
+            data=corpus.source,
+            licences=tuple(licences),
+            audio_seconds=round(seconds, 1),
+            steps=steps,
+        )

@@ -1,0 +1,290 @@
+"""The students: small networks from raw audio to frames and embeddings, at 25 frames per second.
+
+`dim` is the dial: one block and one attention head for every 32 of it. Every block sees a bounded stretch of
+time, so the cost is linear in the length, and `context_frames` and `lookahead` say how far a frame depends on
+its surroundings: windows and streams need no second model.
+
+Three kinds of block were compared (see `benchmarks/student_blocks.py`):
+
+- `convolution`: a depthwise convolution over time, then a feed-forward layer, each frame normalised first.
+- `attention`: local self-attention with learned relative positions, then a feed-forward layer.
+- `hybrid`: convolution blocks, of which the middle and the last one attend as well.
+
+What lies beyond a clip's length is zero before anything looks across time, which is what the end of an
+unpadded clip looks like; so a clip's result does not depend on its batch.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from earkit.distill.front_end import FRAME, HOP, LEAD, WINDOW, LogMel, student_frames
+from earkit.distill.trace import QueryKeyValue, StudentTrace
+from earkit.runtime.errors import ConfigError
+
+SIZES = {"micro": 160, "tiny": 256, "small": 384}
+"""Width by name: at most 1, 5 and 12 million parameters."""
+
+Block = Literal["convolution", "attention", "hybrid"]
+
+
+@dataclass(frozen=True)
+class StudentConfig:
+    """Shape of a student. `dim` is the dial, `size` names three of its values; what is 0 is derived."""
+
+    size: Literal["micro", "tiny", "small", "custom"] = "tiny"
+    dim: int = 0
+    depth: int = 0
+    heads: int = 0
+    block: Block = "convolution"
+    expansion: int = 2
+    kernel: int = 15
+    kernel_ahead: int = 7
+    """Of the kernel's taps, those that look ahead."""
+    attention_back: int = 32
+    """Frames before itself that a frame attends to."""
+    attention_ahead: int = 16
+    bands: int = 80
+    stem: int = 8
+    """Windows of 10 ms that the first convolution spans, four of them in its own frame."""
+    embedding_dim: int = 256
+
+    def __post_init__(self) -> None:
+        if self.size != "custom" and self.dim not in {0, SIZES[self.size]}:
+            raise ConfigError(
+                f'a {self.size} student has dim {SIZES[self.size]}, not {self.dim}: take size = "custom"'
+            )
+        dim = self.dim or SIZES.get(self.size, 0)
+        # A block that attends costs about a third more than one that convolves.
+        derived = {"dim": dim, "depth": dim // 32 * 3 // 4 if self.block == "attention" else dim // 32}
+        for name, value in {**derived, "heads": dim // 32}.items():
+            if not getattr(self, name):
+                object.__setattr__(self, name, value)
+        self._check()
+
+    def _check(self) -> None:
+        if min(self.dim, self.depth, self.heads, self.expansion, self.bands, self.embedding_dim) < 1:
+            raise ConfigError("a custom student needs student.dim, 32 or more; no size in it is 0")
+        if self.dim % self.heads:
+            raise ConfigError(f"student.dim {self.dim} must be a multiple of student.heads {self.heads}")
+        if not 0 <= self.kernel_ahead < self.kernel:
+            raise ConfigError(
+                f"student.kernel_ahead is {self.kernel_ahead}: at least one of the {self.kernel} taps of "
+                "student.kernel is the frame itself"
+            )
+        if not 0 <= self.attention_ahead <= self.attention_back or not self.attention_back:
+            raise ConfigError("student.attention_ahead is from 0 to student.attention_back, which is above 0")
+        if self.stem < 4 or self.stem % 2:
+            raise ConfigError(f"student.stem is {self.stem}: give an even number, 4 (its own frame) or more")
+
+    def attends(self, block: int) -> bool:
+        """Whether a block, counted from 1, has attention."""
+        if self.block == "hybrid":
+            return block in {(self.depth + 1) // 2, self.depth}
+        return self.block == "attention"
+
+    @property
+    def lookahead_frames(self) -> int:
+        """Frames after its own that a frame depends on, but for the stem's overlap."""
+        return sum(self._reach(block)[1] for block in range(1, self.depth + 1))
+
+    @property
+    def context_frames(self) -> int:
+        """Frames before its own that a frame depends on."""
+        return sum(self._reach(block)[0] for block in range(1, self.depth + 1))
+
+    @property
+    def lookahead(self) -> int:
+        """Samples after a frame's end that decide it."""
+        stem_ahead = (self.stem - 4) // 2 * HOP + WINDOW - HOP - LEAD
+        return self.lookahead_frames * FRAME + stem_ahead
+
+    def _reach(self, block: int) -> tuple[int, int]:
+        back = ahead = 0
+        if self.block != "attention":
+            back, ahead = self.kernel - 1 - self.kernel_ahead, self.kernel_ahead
+        if self.attends(block):
+            back, ahead = back + self.attention_back, ahead + self.attention_ahead
+        return back, ahead
+
+
+class FeedForward(nn.Module):
+    """Two linear layers over each frame."""
+
+    def __init__(self, dim: int, expansion: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(dim)
+        self.rise = nn.Linear(dim, expansion * dim)
+        self.fall = nn.Linear(expansion * dim, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, time, dim) -> the same."""
+        fell: Tensor = self.fall(F.gelu(self.rise(self.norm(x))))
+        return fell
+
+
+class Convolution(nn.Module):
+    """A depthwise convolution over time whose look-ahead is chosen."""
+
+    def __init__(self, dim: int, kernel: int, ahead: int) -> None:
+        super().__init__()
+        self.back, self.ahead = kernel - 1 - ahead, ahead
+        self.norm = nn.LayerNorm(dim)
+        self.depthwise = nn.Conv1d(dim, dim, kernel, groups=dim)
+
+    def forward(self, x: Tensor, valid: Tensor) -> Tensor:
+        """(batch, time, dim), valid (batch, time, 1) -> (batch, time, dim)."""
+        y = (self.norm(x) * valid).transpose(1, 2)
+        convolved: Tensor = self.depthwise(F.pad(y, (self.back, self.ahead)))
+        return convolved.transpose(1, 2)
+
+
+class LocalAttention(nn.Module):
+    """Self-attention within a window: queries by chunks of `back` frames, each with its own keys.
+
+    A learned bias by distance, for each head, is all that a frame knows about places.
+    """
+
+    def __init__(self, dim: int, heads: int, back: int, ahead: int) -> None:
+        super().__init__()
+        self.heads, self.back, self.ahead = heads, back, ahead
+        self.norm = nn.LayerNorm(dim)
+        self.query_key_value = nn.Linear(dim, 3 * dim)
+        self.out = nn.Linear(dim, dim)
+        self.by_distance = nn.Parameter(torch.zeros(heads, back + ahead + 1))
+        # Key j of a chunk's 'back' keys before it, its own and 'ahead' after, against its query i.
+        distance = torch.arange(2 * back + ahead) - back - torch.arange(back)[:, None]
+        self.register_buffer("within", (distance >= -back) & (distance <= ahead), persistent=False)
+        self.register_buffer("distance", (distance + back).clamp(0, back + ahead), persistent=False)
+
+    within: Tensor
+    distance: Tensor
+
+    def forward(self, x: Tensor, valid: Tensor) -> tuple[Tensor, QueryKeyValue]:
+        """(batch, time, dim), valid (batch, time, 1) -> (batch, time, dim), and what attended to what."""
+        batch, time, dim = x.shape
+        projected = (self.query_key_value(self.norm(x)) * valid).view(batch, time, 3, self.heads, -1)
+        query, key, value = projected.permute(2, 0, 3, 1, 4)  # each (batch, heads, time, head dim)
+        chunks = (time + self.back - 1) // self.back
+        end = chunks * self.back - time
+        q = F.pad(query, (0, 0, 0, end)).view(batch, self.heads, chunks, self.back, -1)
+        k, v = (self._windows(each, chunks, end) for each in (key, value))
+        seen = self._windows(valid.transpose(1, 2)[:, None, 0, :, None], chunks, end)[..., 0] > 0.5
+        scores = q @ k.transpose(-1, -2) / (dim // self.heads) ** 0.5  # (batch, heads, chunks, back, keys)
+        scores = scores + self.by_distance[:, self.distance][:, None]
+        counted = self.within & seen.unsqueeze(3)
+        # Padded queries see nothing: a finite floor keeps their softmax free of NaN.
+        weights = scores.masked_fill(~counted, -1e4).softmax(-1)
+        mixed = (weights @ v).flatten(2, 3)[:, :, :time].transpose(1, 2).flatten(2)
+        attended: Tensor = self.out(mixed)
+        return attended, QueryKeyValue(query, key, value)
+
+    def _windows(self, x: Tensor, chunks: int, end: int) -> Tensor:
+        """(batch, heads, time, dim) -> (batch, heads, chunks, 2 * back + ahead, dim)."""
+        padded = F.pad(x, (0, 0, self.back, end + self.back))
+        padded = padded.view(*x.shape[:2], chunks + 2, self.back, x.shape[3])
+        before, own, after = padded[:, :, :-2], padded[:, :, 1:-1], padded[:, :, 2:, : self.ahead]
+        return torch.cat([before, own, after], dim=3)
+
+
+class StudentBlock(nn.Module):
+    """Convolution, attention or both, then a feed-forward layer, each added to what came in."""
+
+    def __init__(self, config: StudentConfig, block: int) -> None:
+        super().__init__()
+        convolves, attends = config.block != "attention", config.attends(block)
+        self.convolution = Convolution(config.dim, config.kernel, config.kernel_ahead) if convolves else None
+        self.attention = (
+            LocalAttention(config.dim, config.heads, config.attention_back, config.attention_ahead)
+            if attends
+            else None
+        )
+        self.feed_forward = FeedForward(config.dim, config.expansion)
+
+    def forward(self, x: Tensor, valid: Tensor) -> tuple[Tensor, QueryKeyValue | None]:
+        """(batch, time, dim), valid (batch, time, 1) -> (batch, time, dim), and the attention if any."""
+        attention = None
+        if self.convolution is not None:
+            x = x + self.convolution(x, valid)
+        if self.attention is not None:
+            attended, attention = self.attention(x, valid)
+            x = x + attended
+        return x + self.feed_forward(x), attention
+
+
+class Pooling(nn.Module):
+    """Attentive statistics (Okabe et al. 2018): weighted mean and deviation of frames, and a projection."""
+
+    def __init__(self, dim: int, embedding_dim: int) -> None:
+        super().__init__()
+        self.score = nn.Sequential(nn.Linear(dim, 64), nn.Tanh(), nn.Linear(64, 1))
+        self.project = nn.Linear(2 * dim, embedding_dim)
+
+    def forward(self, frames: Tensor, counted: Tensor) -> Tensor:
+        """(batch, time, dim), counted (batch, time, 1), 1 or 0 -> (batch, embedding dim), not normalised."""
+        scores = self.score(frames) - 1e4 * (1 - counted)
+        weights = scores.softmax(1)  # (batch, time, 1)
+        mean = (weights * frames).sum(1)
+        variance = (weights * frames * frames).sum(1) - mean * mean
+        pooled: Tensor = self.project(torch.cat([mean, variance.clamp(min=1e-6).sqrt()], dim=1))
+        return pooled
+
+
+class Student(nn.Module):
+    """Audio in, a trace of frames out; `pool` makes embeddings of them."""
+
+    def __init__(self, config: StudentConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.log_mel = LogMel(config.bands)
+        self.stem = nn.Conv1d(config.bands, config.dim, config.stem, stride=4)
+        self.blank = nn.Parameter(torch.zeros(config.dim))
+        """Stands for a masked frame, where training hides some."""
+        self.blocks = nn.ModuleList(StudentBlock(config, k) for k in range(1, config.depth + 1))
+        self.norms = nn.ModuleList(nn.LayerNorm(config.dim) for _ in range(config.depth))
+        """One behind each block, for those who leave there."""
+        self.pooling = Pooling(config.dim, config.embedding_dim)
+
+    def forward(
+        self, audio: Tensor, lengths: Tensor, masked: Tensor | None = None, depth: int | None = None
+    ) -> StudentTrace:
+        """Run the first `depth` blocks, or all.
+
+        audio: (batch, samples); lengths: (batch,) samples that count; masked: (batch, frames) bool.
+        The trace's hidden states are normalised, the last one is the student's `frames`.
+        """
+        counted = torch.arange(audio.shape[1], device=audio.device) < lengths[:, None]
+        mel = self.log_mel(audio * counted)  # (batch, bands, 4 * frames)
+        time = mel.shape[2] // 4
+        valid = torch.arange(time, device=audio.device) < student_frames(lengths)[:, None]
+        mask = valid[:, :, None].to(audio.dtype)
+        windows = mel * mask.transpose(1, 2).repeat_interleave(4, dim=2)
+        overlap = (self.config.stem - 4) // 2
+        x = self.stem(F.pad(windows, (overlap, overlap))).transpose(1, 2)
+        if masked is not None:
+            x = torch.where(masked[:, :, None], self.blank, x)
+        x = x * mask
+        hidden = [x]
+        attentions = {}
+        for k, (block, norm) in enumerate(zip(self.blocks[:depth], self.norms[:depth], strict=True), start=1):
+            x, attention = block(x, mask)
+            hidden.append(norm(x) * mask)
+            if attention is not None:
+                attentions[k] = attention
+        return StudentTrace(tuple(hidden), valid, attentions)
+
+    def pool(self, frames: Tensor, counted: Tensor) -> Tensor:
+        """Make one embedding of the counted frames of each clip, before truncation and normalisation.
+
+        frames: (batch, time, dim) -> (batch, embedding dim); counted: (batch, time) bool.
+        """
+        pooled: Tensor = self.pooling(frames, counted[:, :, None].to(frames.dtype))
+        return pooled
+
+    def parameters_kept(self) -> int:
+        """Count what ends up in a model file, fixed tables included."""
+        fixed = sum(b.numel() for b in self.log_mel.buffers())
+        return fixed + sum(p.numel() for p in self.parameters())
