@@ -159,6 +159,15 @@ def student_embedding_scores(model: DistilledStudent, manifest: Path, seed: int)
     return embedding_scores(vectors, manifest, seed)
 
 
+def mean_scores(featurise: Featurise, manifest: Path, seed: int, choice: str) -> dict[str, float]:
+    """Score the mean of one layer's frames as if it were an embedding."""
+    vectors = {
+        "words": pooled(featurise, [word.samples for word in test_words(manifest)], choice),
+        "utterances": pooled(featurise, [each.samples for each in test_utterances(manifest)], choice),
+    }
+    return embedding_scores(vectors, manifest, seed)
+
+
 def load(run: Path) -> DistilledStudent:
     """Load the student of a run."""
     return load_student(run)[0]

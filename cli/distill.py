@@ -52,6 +52,12 @@ def distill(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Do not resume: set an existing run folder aside and start anew.")
     ] = False,
+    allow_evaluation_data: Annotated[
+        bool,
+        typer.Option(
+            "--allow-evaluation-data", help="Train on clips that are for evaluation only; it is recorded."
+        ),
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print sizes, cost and expected time, then stop.")
     ] = False,
@@ -64,7 +70,7 @@ def distill(
     from earkit.cli.progress import CountLine, DistilLine, say
     from earkit.cli.teachers import show_download
     from earkit.distill.device import processes
-    from earkit.distill.distillation import distil, distil_config
+    from earkit.distill.distillation import distil, distil_config, find_teachers
     from earkit.distill.run_folder import open_run
 
     overrides = [*(set_ or []), *_overrides(steps, hours, seed, elastic=elastic, cache=cache)]
@@ -75,6 +81,7 @@ def distill(
         start=str(start or ""),
         overrides=overrides,
     )
+    find_teachers(settings, show_download)
     folder = out or Path("runs") / _name(settings.student.size, recipe)
     if dry_run:
         from earkit.distill.distil_dry_run import dry_run as measure
@@ -82,7 +89,7 @@ def distill(
         plan = measure(settings)
         print(json.dumps(dataclasses.asdict(plan)) if as_json else _plan_text(plan))
         return
-    corpus = open_run(folder, settings, data, fresh=fresh, say=say)
+    corpus = open_run(folder, settings, data, fresh=fresh, say=say, allow_evaluation=allow_evaluation_data)
     line = DistilLine()
     made = distil(
         settings,

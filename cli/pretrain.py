@@ -33,6 +33,12 @@ def pretrain(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Do not resume: set an existing run folder aside and start anew.")
     ] = False,
+    allow_evaluation_data: Annotated[
+        bool,
+        typer.Option(
+            "--allow-evaluation-data", help="Train on clips that are for evaluation only; it is recorded."
+        ),
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print size, cost, memory and expected time, then stop.")
     ] = False,
@@ -55,7 +61,7 @@ def pretrain(
         print(json.dumps(dataclasses.asdict(plan) | {"fits": plan.fits}) if as_json else _plan_text(plan))
         return
     folder = out or Path("runs") / Path(config).stem
-    corpus = open_run(folder, settings, data, fresh=fresh, say=say)
+    corpus = open_run(folder, settings, data, fresh=fresh, say=say, allow_evaluation=allow_evaluation_data)
     line = ProgressLine()
     teacher = pretrain(settings, corpus, folder, report=line, say=say)
     line.close()

@@ -33,7 +33,8 @@ class Standardiser(nn.Module):
                 rows = torch.cat([_rows(targets, key) for targets in seen])
                 mean.copy_(rows.mean(0))
                 # A channel that hardly varies is not blown up.
-                self.get_buffer(f"deviation_{key}").copy_(rows.std(0).clamp(min=1e-3 * float(rows.std())))
+                least = 1e-3 * float(rows.std())
+                self.get_buffer(f"deviation_{key}").copy_(rows.std(0, correction=0).clamp(min=least))
 
     def forward(self, targets: Targets) -> Targets:
         """Standardise what has frames; padding stays zero."""

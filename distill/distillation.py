@@ -17,9 +17,11 @@ import torch
 
 from earkit.distill import layer_map as maps
 from earkit.distill.calibration import CLIPS, Standardiser
+from earkit.distill.checkpoint import saved
 from earkit.distill.config import build, override, read_toml, to_toml
 from earkit.distill.data.corpus import Corpus, Skipped
 from earkit.distill.data.corpus import Progress as Count
+from earkit.distill.data.evaluation import evaluation_clips
 from earkit.distill.data.segments import SegmentBatch, SegmentConfig, segment_batches, segments, segments_once
 from earkit.distill.device import processes
 from earkit.distill.distilled import DistilledStudent, Outputs, Provenance, load_student, save_student
@@ -28,11 +30,11 @@ from earkit.distill.losses.masked import draw
 from earkit.distill.losses.matryoshka import MatryoshkaConfig
 from earkit.distill.objective import Distillation, Lesson, LossesConfig, Lost, TeacherConfig, pairs_of
 from earkit.distill.retention import Retention, hold_out
-from earkit.distill.spans import SpanConfig, cut_out, draw_spans
+from earkit.distill.spans import SpanConfig, cut_out, draw_spans, played
 from earkit.distill.stopwatch import Stopwatch
 from earkit.distill.student import Student, StudentConfig
 from earkit.distill.teachers.download import Progress as Fetched
-from earkit.distill.teachers.resolve import load_teacher_by_name
+from earkit.distill.teachers.resolve import load_teacher_by_name, resolve
 from earkit.distill.teaching import TeacherAtWork
 from earkit.distill.trace import Needs
 from earkit.distill.training import LoopConfig, Progress, Say, Training
@@ -77,6 +79,11 @@ class DistilConfig(LoopConfig):
             raise ConfigError("all losses are off: give one a weight, such as losses.relations.weight=1")
         if self.freeze and not self.start:
             raise ConfigError("freeze needs a student to start from: give --from RUN")
+        if self.elastic and (self.freeze or not self.losses.stella.weight):
+            raise ConfigError(
+                "elastic is taught by the stella loss, to a student that is not frozen: "
+                "give losses.stella.weight above 0 and leave out freeze"
+            )
 
 
 def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
@@ -100,7 +107,8 @@ def distil_config(
 ) -> DistilConfig:
     """Make the configuration of a run: what the command line says wins over the recipe.
 
-    A run that starts from a student has that one's shape, and its teachers unless others are given.
+    A run that starts from a student has that one's shape, and unless others are given its widths and
+    teachers.
     """
     values = load_recipe(recipe, overrides)
     if start:
@@ -108,18 +116,28 @@ def distil_config(
         if student and student != model.config.size:
             raise ConfigError(f"the student in {start} is {model.config.size}, not {student}: leave one out")
         values |= {"start": start, "student": dataclasses.asdict(model.config)}
+        if model.outputs.dims:
+            values.setdefault("matryoshka", {"dims": list(model.outputs.dims)})
         values.setdefault("teachers", [{"name": name} for name in provenance.teachers])
     elif student:
-        values["student"] = {**values.get("student", {}), "size": student}
-    if teachers:
-        known = {teacher.get("name"): teacher for teacher in values.get("teachers", [])}
-        values["teachers"] = [known.get(name, {"name": name}) for name in teachers]
+        override(values, [f"student.size={student}"])
     config = build(DistilConfig, values, recipe)
+    if teachers:
+        described = {teacher.name: teacher for teacher in config.teachers}
+        chosen = tuple(described.get(name) or TeacherConfig(name) for name in teachers)
+        config = dataclasses.replace(config, teachers=chosen)
     if not config.teachers and set(config.losses.on()) - {"csr", "contrast"}:
         raise ConfigError("no teacher is given: name one or several with --teacher; see `kit teachers list`")
     if config.teachers and not set(config.losses.on()) - {"csr", "contrast"}:
         config = dataclasses.replace(config, teachers=())
     return config
+
+
+def find_teachers(config: DistilConfig, download: Fetched | None = None) -> None:
+    """See to it that all teachers are on this machine, before anything else is begun."""
+    with processes().main_process_first():
+        for teacher in config.teachers:
+            resolve(teacher.name, download)
 
 
 @dataclass(frozen=True)
@@ -189,7 +207,7 @@ def _layer_maps(
 ) -> list[maps.LayerMap]:
     """Resolve each teacher's layer map, or take that of a run which has begun."""
     depth = config.student.depth
-    if record.is_file():
+    if saved(record.with_name("checkpoints")):
         return _recorded(record, teachers)
     found = []
     for asked, teacher in zip(config.teachers, teachers, strict=True):
@@ -261,7 +279,14 @@ class _Distilling:
             teacher.shape(config.student.dim, config.student.depth, layer_map)
             for teacher, layer_map in zip(teachers, layer_maps, strict=True)
         )
-        self.module = Distillation(student, config.teachers, self.shapes, config.losses, config.matryoshka)
+        self.module = Distillation(
+            student,
+            config.teachers,
+            self.shapes,
+            losses=config.losses,
+            dims=config.matryoshka,
+            parts=config.spans.parts,
+        )
         self._take_heads()
         student.requires_grad_(not config.freeze)
         for teacher, needs in zip(teachers, self.module.needs(), strict=True):
@@ -269,6 +294,18 @@ class _Distilling:
         self.device = torch.device("cpu")
         for sentence in self.module.left_out():
             say(sentence)
+        self._refuse_nothing()
+
+    def _refuse_nothing(self) -> None:
+        """Refuse a run in which no loss is left, or nothing that a loss could move."""
+        module, on = self.module, ", ".join(self.config.losses.on())
+        if not module.embedding_losses.active and not any(list(x.children()) for x in module.frame_losses):
+            raise ConfigError(f"the teachers give nothing for {on}: switch on another loss, such as stella")
+        if not any(parameter.requires_grad for parameter in module.parameters()):
+            raise ConfigError(
+                f"nothing is left to train, as the student is frozen and {on} have no heads: "
+                "leave out freeze, or switch on a loss that has, such as csr"
+            )
 
     def _take_heads(self) -> None:
         """Begin with the heads of the student that the run starts from, where they fit."""
@@ -319,7 +356,8 @@ class _Distilling:
         valid = torch.arange(int(frames.max())) < frames[:, None]
         masked = draw(config.losses.masked, valid, rng) if config.losses.masked.weight else None
         spans = draw_spans(frames, config.spans, rng)
-        cuts, cut_lengths = cut_out(batch.augmented, batch.lengths, spans)
+        cut = cut_out(batch.augmented, batch.lengths, spans)
+        cuts, cut_lengths = played(*cut, config.spans, rng)
         exits = config.student.depth
         counted = float(frames.sum())
         lesson = Lesson(
@@ -346,7 +384,9 @@ class _Distilling:
         return {}
 
     def show(self, progress: Progress, output: Lost) -> DistilReport:
-        due = progress.step % self.config.probe_every == 0 if self.config.probe_every else False
+        every = self.config.probe_every
+        # The first report at or after each multiple: not every step is reported.
+        due = 0 < every <= progress.step and progress.step % every < self.config.log_every
         csr = self.module.embedding_losses.csr
         return DistilReport(
             **dataclasses.asdict(progress),
@@ -360,7 +400,8 @@ class _Distilling:
         codes, csr, config = self.module.codes(), self.module.embedding_losses.csr, self.config
         kept = self.start[0] if self.start and config.freeze else None
         before = kept.outputs if kept else Outputs()
-        trained_dims = self.module.embedding_losses.stella is not None or bool(config.losses.contrast.weight)
+        losses = self.module.embedding_losses
+        trained_dims = bool(losses.stella or losses.correlation or config.losses.contrast.weight)
         outputs = Outputs(
             dims=config.matryoshka.dims if trained_dims else before.dims,
             codebooks=codes.codebooks if codes else before.codebooks,
@@ -390,4 +431,5 @@ class _Distilling:
             licences=tuple(licences),
             audio_seconds=round(seconds, 1),
             steps=steps,
+            evaluation_clips=len(evaluation_clips(corpus)),
         )

@@ -83,6 +83,8 @@ class Provenance:
     licences: tuple[str, ...] = ()
     audio_seconds: float = 0.0
     steps: int = 0
+    evaluation_clips: int = 0
+    """Clips that it has learned from though they are for evaluation only."""
     figures: dict[str, float] = field(default_factory=dict)
 
 
@@ -130,9 +132,10 @@ def load_student(place: Path) -> tuple[DistilledStudent, Provenance]:
         config = build(StudentConfig, described["student"], str(folder / DESCRIPTION))
         outputs = {k: v for k, v in described["outputs"].items() if v is not None}
         model = DistilledStudent(config, build(Outputs, outputs, str(folder / DESCRIPTION)))
-        provenance = Provenance(**described["provenance"])
+        kept = described["provenance"].items()
+        provenance = Provenance(**{k: tuple(v) if isinstance(v, list) else v for k, v in kept})
         model.load_state_dict(state)
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise CheckpointError(
             f"{folder} is not a whole student folder ({reason}): distil it again"

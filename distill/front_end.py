@@ -90,6 +90,7 @@ class LogMel(nn.Module):
     @torch.no_grad()
     def fit(self, clips: list[Tensor]) -> None:
         """Take mean and deviation of each band over some clips, each (samples,), and keep them for good."""
-        seen = torch.cat([self.raw(clip[None])[0, :, : 4 * (len(clip) // FRAME)] for clip in clips], dim=1)
+        there = (clip.to(self.mean.device) for clip in clips)
+        seen = torch.cat([self.raw(clip[None])[0, :, : 4 * (len(clip) // FRAME)] for clip in there], dim=1)
         self.mean.copy_(seen.mean(1, keepdim=True))
         self.deviation.copy_(seen.std(1, keepdim=True).clamp(min=0.1))

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from earkit.distill import layer_map as maps
 from earkit.distill.calibration import Standardiser
+from earkit.distill.front_end import student_frames
 from earkit.distill.losses.codes import Codes, CodesConfig
 from earkit.distill.losses.contrast import ContrastConfig, contrast
 from earkit.distill.losses.csr import CSR, CSRConfig
@@ -25,7 +26,7 @@ from earkit.distill.losses.matryoshka import MatryoshkaConfig, matryoshka
 from earkit.distill.losses.relations import Relations, RelationsConfig
 from earkit.distill.losses.stella import Stella, StellaConfig
 from earkit.distill.losses.tinybert import TinyBERT, TinyBERTConfig
-from earkit.distill.spans import Spans, mean_of
+from earkit.distill.spans import Spans, ordered_means, whole
 from earkit.distill.student import Student
 from earkit.distill.trace import Needs, PairShape, StudentTrace, Targets
 from earkit.runtime.errors import ConfigError
@@ -62,8 +63,8 @@ class TeacherConfig:
     """TinyBERT's map, the last layers alone, or chosen by the similarity of the teacher's layers."""
     pairs: tuple[tuple[int, int], ...] = ()
     """An explicit map, instead: (student block, teacher layer), both counted from 1."""
-    vector_layer: int = 0
-    """Teacher layer whose mean over a span is the teacher's vector; 0 is the last."""
+    vector_layers: tuple[int, ...] = ()
+    """Teacher layers whose mean is what vectors of spans are made of; none are those of the layer map."""
 
     def __post_init__(self) -> None:
         if not 0 < self.weight < math.inf:
@@ -80,26 +81,29 @@ def pairs_of(config: TeacherConfig, depth: int, layers: int) -> maps.LayerMap:
 class FrameLosses(nn.Module):
     """All that is learned from one teacher frame by frame."""
 
-    def __init__(self, config: LossesConfig, shape: PairShape, vector_layer: int) -> None:
+    def __init__(self, config: LossesConfig, shape: PairShape, vector_layers: tuple[int, ...]) -> None:
         super().__init__()
         on = set(config.on()) if shape.layer_map else set()
         by_frame = [name for name in ("tinybert", "relations", "codes", "masked") if name in config.on()]
+        if "distance_correlation" in config.on() and config.distance_correlation.on == "frames":
+            by_frame.append("distance_correlation")
         self.lacking = [n for n in by_frame if not shape.layer_map or (n == "codes" and not shape.codebooks)]
         self.weights = {name: getattr(config, name).weight for name in config.on()}
-        self.vector_layer = vector_layer if shape.layer_map else 0
+        mapped = tuple(sorted({layer for _, layer in shape.layer_map}))
+        self.vector_layers = vector_layers or mapped
         self.last = shape.layer_map[-1] if shape.layer_map else (0, 0)
         self.tinybert = TinyBERT(config.tinybert, shape) if "tinybert" in on else None
         self.relations = Relations(config.relations, shape) if "relations" in on else None
         self.codes = Codes(config.codes, shape) if "codes" in on and shape.codebooks else None
         self.masked = Masked(config.masked, shape) if "masked" in on else None
-        correlates = "distance_correlation" in on and config.distance_correlation.on == "frames"
+        correlates = "distance_correlation" in on and "distance_correlation" in by_frame
         self.correlation = DistanceCorrelation(config.distance_correlation) if correlates else None
 
     def needs(self) -> Needs:
         """Everything that the losses and the vectors want of the teacher."""
-        needs = Needs(hidden=frozenset({self.vector_layer} if self.vector_layer else set()))
-        if self.vector_layer == 0:
+        if not self.vector_layers:
             return Needs(vector=True)
+        needs = Needs(hidden=frozenset(self.vector_layers))
         for loss in (self.tinybert, self.relations, self.codes, self.masked):
             if loss is not None:
                 needs |= loss.needs()
@@ -233,8 +237,10 @@ class Distillation(nn.Module):
         student: Student,
         teachers: tuple[TeacherConfig, ...],
         shapes: tuple[PairShape, ...],
+        *,
         losses: LossesConfig,
         dims: MatryoshkaConfig,
+        parts: int,
     ) -> None:
         super().__init__()
         self.student = student
@@ -242,15 +248,22 @@ class Distillation(nn.Module):
         total = sum(teacher.weight for teacher in teachers)
         self.shares = tuple(teacher.weight / total for teacher in teachers)
         self.frame_losses = nn.ModuleList(
-            FrameLosses(losses, shape, teacher.vector_layer or shape.teacher_layers)
+            FrameLosses(losses, shape, teacher.vector_layers if shape.layer_map else ())
             for teacher, shape in zip(teachers, shapes, strict=True)
         )
         self.standardisers = nn.ModuleList(
             Standardiser(sorted(needs.hidden), shape.teacher_dim, vector=needs.vector)
             for needs, shape in zip(self.needs(), shapes, strict=True)
         )
-        teachers_dim = sum(shape.teacher_dim for shape in shapes)
+        self.parts = parts
+        teachers_dim = sum(shape.teacher_dim * (parts if shape.layer_map else 1) for shape in shapes)
         self.embedding_losses = EmbeddingLosses(losses, dims, student.config.embedding_dim, teachers_dim)
+        idle = all(set(each.lacking) == set(losses.on()) for each in self._frame_losses())
+        if idle and not self.embedding_losses.active:
+            raise ConfigError(
+                f"{' and '.join(self.names)} give nothing for {', '.join(losses.on())}: switch on stella, or "
+                "take a teacher with frame features"
+            )
 
     def needs(self) -> list[Needs]:
         """Say what each teacher must give."""
@@ -305,9 +318,13 @@ class Distillation(nn.Module):
             same=spans.row[:, None] == spans.row,
             early=early,
         )
-        of_spans, of_clips = [], []
+        # Without a teacher there is nothing to compare with: vectors of width 0.
+        of_spans, of_clips = (
+            [made.spans.new_zeros(len(made.spans), 0)],
+            [made.clips.new_zeros(len(made.clips), 0)],
+        )
         for share, losses, each in zip(self.shares, self._frame_losses(), targets, strict=True):
-            span_vectors, clip_vectors = _vectors(losses.vector_layer, each, spans)
+            span_vectors, clip_vectors = self._vectors(losses.vector_layers, each, lesson)
             of_spans.append(math.sqrt(share) * F.normalize(span_vectors, dim=1))
             of_clips.append(math.sqrt(share) * F.normalize(clip_vectors, dim=1))
         found: dict[str, Tensor] = self.embedding_losses(
@@ -315,12 +332,13 @@ class Distillation(nn.Module):
         )
         return found
 
-
-def _vectors(layer: int, targets: Targets, spans: Spans) -> tuple[Tensor, Tensor]:
-    """Return a teacher's vectors of the spans and of the clips; where it has no frame, they are zero."""
-    if targets.vector is not None:
-        return targets.vector[spans.row], targets.vector
-    hidden = targets.hidden[layer]
-    counted = targets.valid[:, :, None]
-    clips = (hidden * counted).sum(1) / counted.sum(1).clamp(min=1)
-    return mean_of(hidden, spans, targets.valid)[0], clips
+    def _vectors(self, layers: tuple[int, ...], targets: Targets, lesson: Lesson) -> tuple[Tensor, Tensor]:
+        """Return a teacher's vectors of the spans and of the clips; where it has no frame, they are zero."""
+        spans = lesson.spans
+        if targets.vector is not None:
+            return targets.vector[spans.row], targets.vector
+        hidden = torch.stack([targets.hidden[layer] for layer in layers]).mean(0)
+        time = torch.arange(hidden.shape[1], device=hidden.device)
+        clips = whole(time < student_frames(lesson.lengths)[:, None])
+        of_spans = ordered_means(hidden, spans, targets.valid, self.parts)
+        return of_spans, ordered_means(hidden, clips, targets.valid, self.parts)

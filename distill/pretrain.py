@@ -13,6 +13,7 @@ from torch import Tensor
 from earkit.distill.config import build, override, read_toml, to_toml
 from earkit.distill.data.batches import Batch, DataConfig, crop_batches
 from earkit.distill.data.corpus import Corpus
+from earkit.distill.data.evaluation import evaluation_clips
 from earkit.distill.device import processes
 from earkit.distill.dinosr import DinoSR, DinoSRConfig, DinoSROutput, save_teacher, standardise
 from earkit.distill.masking import MaskConfig, span_mask
@@ -80,6 +81,7 @@ def pretrain(config: PretrainConfig, corpus: Corpus, out: Path, *, report: Repor
     folder = out / "teacher"
     if joined.is_main_process:
         provenance = {"run": out.name, "audio_seconds": run.audio_seconds, "clips": len(corpus.clips)}
+        provenance["evaluation_clips"] = len(evaluation_clips(corpus))
         save_teacher(learner.module, folder, provenance)
     joined.wait_for_everyone()
     return folder

@@ -36,7 +36,7 @@ DISTURBED = AugmentConfig(room=0.5, noise=1.0, noise_snr=(5.0, 20.0), telephone=
 
 def hold_out(corpus: Corpus) -> tuple[Corpus, Corpus]:
     """Part a corpus into what is trained on and what is measured on: whole speakers where they are known."""
-    speakers = sorted({clip.labels.get("speaker", "") for clip in corpus.clips})
+    speakers = sorted({clip.labels.get("speaker", "") for clip in corpus.clips} - {""})
     if len(speakers) >= 4:
         held = set(speakers[:: round(1 / SHARE)] if len(speakers) > 1 / SHARE else speakers[:1])
         chosen = [clip.labels.get("speaker", "") in held for clip in corpus.clips]
@@ -144,9 +144,9 @@ _Labels = list[list[tuple[int, int, int]]]
 def _labels(train: _Part, held: _Part) -> dict[str, tuple[_Labels, _Labels]]:
     parts = (train, held)
     tasks = [task for task in ("phones", "words") if all(task in c.labels for p in parts for c in p.clips)]
-    if tasks:
-        return {task: _from_spans(task, parts) for task in tasks}
-    return {"clusters": _from_clusters(parts)}
+    found = {task: _from_spans(task, parts) for task in tasks}
+    told = {task: both for task, both in found.items() if all(any(rows) for rows in both)}
+    return told or {"clusters": _from_clusters(parts)}
 
 
 def _from_spans(task: str, parts: Sequence[_Part]) -> tuple[_Labels, _Labels]:
@@ -210,7 +210,8 @@ def _token_drift(model: DistilledStudent, batches: Sequence[SegmentBatch]) -> fl
     for number, batch in enumerate(batches):
         for disturbed, found in sequences.items():
             audio = _disturb(batch, number) if disturbed else batch.audio
-            frames, valid = model.frames(audio.to(model.student.blank.device), batch.lengths)
+            device = model.student.blank.device
+            frames, valid = model.frames(audio.to(device), batch.lengths.to(device))
             tokens = model.tokens(frames)[-1]
             found += [row[there].cpu().numpy() for row, there in zip(tokens, valid, strict=True)]
     return unit_edit_distance(sequences[False], sequences[True])

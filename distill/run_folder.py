@@ -7,6 +7,7 @@ from typing import Any
 from earkit.distill.checkpoint import saved
 from earkit.distill.config import build, read_toml
 from earkit.distill.data.corpus import Corpus, open_corpus
+from earkit.distill.data.evaluation import refuse_evaluation
 from earkit.distill.device import processes
 from earkit.distill.speech.synthetic_corpus import default_corpus
 from earkit.distill.training import LoopConfig, Say
@@ -15,7 +16,15 @@ from earkit.runtime.errors import ConfigError
 INDEX = "data.jsonl"
 
 
-def open_run(folder: Path, config: LoopConfig, data: Path | None, *, fresh: bool, say: Say) -> Corpus:
+def open_run(
+    folder: Path,
+    config: LoopConfig,
+    data: Path | None,
+    *,
+    fresh: bool,
+    say: Say,
+    allow_evaluation: bool = False,
+) -> Corpus:
     """Give the corpus that a run in `folder` trains on.
 
     A folder with checkpoints resumes, on exactly the clips it began with, and only with the configuration
@@ -29,6 +38,9 @@ def open_run(folder: Path, config: LoopConfig, data: Path | None, *, fresh: bool
         if saved(folder / "checkpoints") and not fresh:
             return _begun(folder, config, data)
         corpus = open_corpus(_source(data, say), split="train")
+        spoiled = refuse_evaluation(corpus, allowed=allow_evaluation)
+        if spoiled:
+            say(f"{spoiled} clips are for evaluation only: figures on them will say nothing from now on")
         if folder.exists() and fresh:
             aside = _free_name(folder)
             folder.rename(aside)

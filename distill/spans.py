@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from earkit.distill.data.augment import change_speed
+from earkit.distill.data.batches import pad
 from earkit.distill.front_end import FRAME
 from earkit.runtime.audio import SAMPLE_RATE
 from earkit.runtime.errors import ConfigError
@@ -23,13 +25,20 @@ class SpanConfig:
     per_clip: int = 3
     min_seconds: float = 0.2
     max_seconds: float = 1.2
+    parts: int = 4
+    """Equal parts of a span whose means, side by side, are a teacher's vector of it."""
+    speed: tuple[float, float] = (0.8, 1.25)
+    """Range of factors by which a cut is played faster and higher; 1 and 1 leave it as it is."""
 
     def __post_init__(self) -> None:
-        if self.per_clip < 1 or not FRAME / SAMPLE_RATE <= self.min_seconds <= self.max_seconds:
+        least = FRAME / SAMPLE_RATE
+        if min(self.per_clip, self.parts) < 1 or not least <= self.min_seconds <= self.max_seconds:
             raise ConfigError(
-                f"spans.per_clip must be at least 1 and spans.min_seconds from {FRAME / SAMPLE_RATE:g} up to "
-                "spans.max_seconds"
+                "spans.per_clip and spans.parts must be at least 1, and spans.min_seconds from "
+                f"{least:g} to spans.max_seconds"
             )
+        if not 0 < self.speed[0] <= self.speed[1]:
+            raise ConfigError(f"spans.speed is {self.speed}: give two factors above 0, the smaller one first")
 
 
 @dataclass(frozen=True)
@@ -65,6 +74,20 @@ def draw_spans(frames: Tensor, config: SpanConfig, rng: np.random.Generator) -> 
     return Spans(torch.from_numpy(rows), torch.from_numpy(indices), torch.from_numpy(steps < sizes[:, None]))
 
 
+def played(
+    cuts: Tensor, lengths: Tensor, config: SpanConfig, rng: np.random.Generator
+) -> tuple[Tensor, Tensor]:
+    """Play each cut faster and higher or slower and deeper, as another voice would; what is said stays.
+
+    The order of sounds and their shares of the span are the same, so the teacher's vector still holds.
+    """
+    low, high = (math.log(factor) for factor in config.speed)
+    factors = np.exp(rng.uniform(low, high, len(cuts)))
+    rows = zip(cuts.numpy(), lengths.tolist(), factors.tolist(), strict=True)
+    made, sizes = pad([change_speed(cut[:size], factor) for cut, size, factor in rows])
+    return torch.from_numpy(made), torch.from_numpy(sizes)
+
+
 def cut_out(audio: Tensor, lengths: Tensor, spans: Spans) -> tuple[Tensor, Tensor]:
     """Cut the samples of each span. audio: (batch, samples) -> (n, most samples) and (n,) that count."""
     start = spans.frames[:, 0] * FRAME
@@ -74,8 +97,22 @@ def cut_out(audio: Tensor, lengths: Tensor, spans: Spans) -> tuple[Tensor, Tenso
     return audio[spans.row[:, None], torch.where(inside, start[:, None] + at, 0)] * inside, size
 
 
-def mean_of(x: Tensor, spans: Spans, valid: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean of the valid frames of each span, and which have any. x: (batch, time, dim) -> (n, dim), (n,)."""
+def whole(valid: Tensor) -> Spans:
+    """Take each clip as one span. valid: (batch, time), true at the beginning of each row."""
+    batch, time = valid.shape
+    frames = torch.arange(time, device=valid.device).expand(batch, time)
+    return Spans(torch.arange(batch, device=valid.device), frames, valid)
+
+
+def ordered_means(x: Tensor, spans: Spans, valid: Tensor, parts: int) -> Tensor:
+    """Means over equal parts of each span, side by side: a span's vector that keeps its order.
+
+    x: (batch, time, dim); valid: (batch, time), frames that count -> (n, parts * dim); a part without a frame
+    is zero.
+    """
+    position = spans.counted.cumsum(1) - 0.5
+    part = (position * parts / spans.counted.sum(1, keepdim=True)).long()
     counted = spans.counted & valid[spans.row[:, None], spans.frames]
-    mean = (spans.of(x) * counted[:, :, None]).sum(1) / counted.sum(1, keepdim=True).clamp(min=1)
-    return mean, counted.any(1)
+    inside = (part[:, None] == torch.arange(parts, device=x.device)[:, None]) & counted[:, None]
+    sums = inside.to(x.dtype) @ spans.of(x)  # (n, parts, dim)
+    return (sums / inside.sum(2, keepdim=True).clamp(min=1)).flatten(1)

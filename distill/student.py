@@ -51,6 +51,7 @@ class StudentConfig:
     stem: int = 8
     """Windows of 10 ms that the first convolution spans, four of them in its own frame."""
     embedding_dim: int = 256
+    pooling_heads: int = 4
 
     def __post_init__(self) -> None:
         if self.size != "custom" and self.dim not in {0, SIZES[self.size]}:
@@ -66,7 +67,8 @@ class StudentConfig:
         self._check()
 
     def _check(self) -> None:
-        if min(self.dim, self.depth, self.heads, self.expansion, self.bands, self.embedding_dim) < 1:
+        sizes = (self.dim, self.depth, self.heads, self.expansion, self.bands)
+        if min(*sizes, self.embedding_dim, self.pooling_heads) < 1:
             raise ConfigError("a custom student needs student.dim, 32 or more; no size in it is 0")
         if self.dim % self.heads:
             raise ConfigError(f"student.dim {self.dim} must be a multiple of student.heads {self.heads}")
@@ -216,20 +218,31 @@ class StudentBlock(nn.Module):
 
 
 class Pooling(nn.Module):
-    """Attentive statistics (Okabe et al. 2018): weighted mean and deviation of frames, and a projection."""
+    """Attentive statistics (Okabe et al. 2018) that know where in the clip a frame is, and a projection.
 
-    def __init__(self, dim: int, embedding_dim: int) -> None:
+    Each head looks at what frames hold and at how near they are to its place, from 0, the beginning of what
+    is pooled, to 1, its end; places and sharpness are learned. So the embedding of a word keeps the order of
+    its sounds, which one mean would lose.
+    """
+
+    def __init__(self, dim: int, heads: int, embedding_dim: int) -> None:
         super().__init__()
-        self.score = nn.Sequential(nn.Linear(dim, 64), nn.Tanh(), nn.Linear(64, 1))
-        self.project = nn.Linear(2 * dim, embedding_dim)
+        self.score = nn.Sequential(nn.Linear(dim, 64), nn.Tanh(), nn.Linear(64, heads))
+        self.place = nn.Parameter((torch.arange(heads) + 0.5) / heads)
+        self.sharpness = nn.Parameter(torch.full((heads,), 2.0 * heads))
+        self.project = nn.Linear((heads + 1) * dim, embedding_dim)
 
     def forward(self, frames: Tensor, counted: Tensor) -> Tensor:
         """(batch, time, dim), counted (batch, time, 1), 1 or 0 -> (batch, embedding dim), not normalised."""
-        scores = self.score(frames) - 1e4 * (1 - counted)
-        weights = scores.softmax(1)  # (batch, time, 1)
-        mean = (weights * frames).sum(1)
-        variance = (weights * frames * frames).sum(1) - mean * mean
-        pooled: Tensor = self.project(torch.cat([mean, variance.clamp(min=1e-6).sqrt()], dim=1))
+        position = (counted.cumsum(1) - 0.5) / counted.sum(1, keepdim=True).clamp(min=1)
+        near = self.sharpness * (position - self.place).abs()  # (batch, time, heads)
+        weights = (self.score(frames) - near - 1e4 * (1 - counted)).softmax(1)
+        means = weights.transpose(1, 2) @ frames  # (batch, heads, dim)
+        overall = weights.mean(2, keepdim=True)
+        mean = (overall * frames).sum(1)
+        variance = (overall * frames * frames).sum(1) - mean * mean
+        deviation = variance.clamp(min=1e-6).sqrt()
+        pooled: Tensor = self.project(torch.cat([means.flatten(1), deviation], dim=1))
         return pooled
 
 
@@ -246,7 +259,7 @@ class Student(nn.Module):
         self.blocks = nn.ModuleList(StudentBlock(config, k) for k in range(1, config.depth + 1))
         self.norms = nn.ModuleList(nn.LayerNorm(config.dim) for _ in range(config.depth))
         """One behind each block, for those who leave there."""
-        self.pooling = Pooling(config.dim, config.embedding_dim)
+        self.pooling = Pooling(config.dim, config.pooling_heads, config.embedding_dim)
 
     def forward(
         self, audio: Tensor, lengths: Tensor, masked: Tensor | None = None, depth: int | None = None

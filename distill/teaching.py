@@ -10,6 +10,7 @@ from torch import Tensor
 from earkit.distill.data.corpus import Corpus, Progress, Skipped
 from earkit.distill.data.segments import SegmentBatch, SegmentConfig
 from earkit.distill.feature_cache import FeatureCache, cache_key, fill
+from earkit.distill.front_end import FRAME
 from earkit.distill.layer_map import LayerMap
 from earkit.distill.pooling import pool
 from earkit.distill.trace import Needs, PairShape, Targets
@@ -64,7 +65,8 @@ class TeacherAtWork:
                 attention=sorted(needs.attention),
                 codes=needs.codes,
             )
-            return pool(frames, lengths, self.teacher.hop, self.teacher.first_centre)
+            hop = self.teacher.hop or FRAME  # a teacher of vectors has none
+            return pool(frames, lengths, hop, self.teacher.first_centre)
 
     def targets(self, batch: SegmentBatch) -> Targets:
         """Give what the losses need of a batch, from the cache where there is one."""

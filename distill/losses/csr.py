@@ -47,9 +47,11 @@ class CSRConfig:
     """Steps without being among the first k of any row, after which a latent counts as dead."""
     contrast: float = 1.0
     temperature: float = 0.1
+    similarity: float = 1.0
+    """Of `neighbour_divergence`, which is not in the paper: keep who is near whom."""
 
     def __post_init__(self) -> None:
-        for name in ("weight", "reconstruct_4k", "auxiliary", "auxiliary_k", "contrast"):
+        for name in ("weight", "reconstruct_4k", "auxiliary", "auxiliary_k", "contrast", "similarity"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ConfigError(f"csr.{name} must be 0 or more, not {getattr(self, name)}")
         if not 1 <= self.k_min <= self.k <= self.k_max <= self.width:
@@ -139,6 +141,9 @@ class CSR(nn.Module):
             views = nested(self.latents(view), (config.k_min, config.k))
             pulls = [contrast(a, b, config.temperature, same) for a, b in zip(codes, views, strict=False)]
             loss = loss + config.contrast * (pulls[0] + pulls[1]) / 2
+        if config.similarity and len(x) > 1:
+            gaps = [neighbour_divergence(code, target, config.temperature) for code in codes[:2]]
+            loss = loss + config.similarity * (gaps[0] + gaps[1]) / 2
         return loss
 
     def _auxiliary(self, latents: Tensor, residual: Tensor) -> Tensor:
@@ -160,6 +165,20 @@ class CSR(nn.Module):
     def dead(self) -> int:
         """Count the latents that are dead."""
         return int((self.idle >= self.config.dead_after).sum())
+
+
+def neighbour_divergence(code: Tensor, dense: Tensor, temperature: float) -> Tensor:
+    """KL from how near the others are by the embedding to how near they are by the code, mean over rows.
+
+    Each row's cosines to all others, as a softmax: codes are never negative, so their cosines cannot equal
+    those of embeddings, but the order of a row's neighbours can. code: (n, width), dense: (n, dim).
+    """
+    itself = torch.eye(len(code), dtype=torch.bool, device=code.device)
+    rows = []
+    for vectors in (code, dense):
+        unit = F.normalize(vectors.float(), dim=1)
+        rows.append((unit @ unit.T / temperature).masked_fill(itself, -1e4).log_softmax(1))
+    return F.kl_div(rows[0], rows[1], reduction="batchmean", log_target=True)
 
 
 def nested(latents: Tensor, lengths: tuple[int, ...]) -> list[Tensor]:
