@@ -9,7 +9,7 @@ INSTALLED := $(VENV)/.installed
 export PIP_CONSTRAINT := constraints.txt
 export PIP_BUILD_CONSTRAINT := constraints.txt
 
-.PHONY: help setup test lint test-base demo clean
+.PHONY: help setup test lint test-base demo bench-distill clean
 
 help:  ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -37,6 +37,14 @@ test-base:  ## install the base wheel alone into an empty environment and try it
 
 demo: setup  ## run the main job end to end on the built-in synthetic speech
 	"$(BIN)/kit" demo
+
+bench-distill: setup  ## measure distillation again, hours on two cores; what is stored already is kept
+	"$(BIN)/python" -m earkit.benchmarks.peers get ecapa speech_embedding
+	for name in distill_quality embedding_quality two_teachers task_quality student_blocks \
+		elastic_quality token_robustness distill_throughput; do \
+		"$(BIN)/python" -m earkit.benchmarks.$$name || exit 1; \
+	done
+	"$(BIN)/python" -m earkit.benchmarks.tables
 
 clean:  ## remove what builds and tools leave; keeps the environment and your runs
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

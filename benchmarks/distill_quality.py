@@ -117,7 +117,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=300)
-    parser.add_argument("--runs", type=Path, default=cache_folder() / "bench" / "distill_quality")
+    parser.add_argument("--runs", type=Path, default=cache_folder() / "bench")
     arguments = parser.parse_args()
     manifest = default_corpus()
     settings = {"steps": arguments.steps, "student": "tiny"}

@@ -97,7 +97,7 @@ def probes(manifest: Path, featurise: Featurise, seed: int) -> dict[str, float]:
     return {task: round(score.accuracy, 4) for task, score in probe(manifest, featurise, seed=seed).items()}
 
 
-def embeddings(model: DistilledStudent, clips: Sequence[Array]) -> Array:
+def embeddings(model: DistilledStudent, clips: Sequence[Array], depth: int | None = None) -> Array:
     """Embed clips at full width, of length one, in batches of similar length. -> (clips, dim)."""
     order = sorted(range(len(clips)), key=lambda i: len(clips[i]))
     rows: dict[int, Array] = {}
@@ -109,7 +109,7 @@ def embeddings(model: DistilledStudent, clips: Sequence[Array]) -> Array:
         for row, i in zip(audio, now, strict=True):
             row[: len(clips[i])] = torch.from_numpy(clips[i])
         with torch.inference_mode():
-            made = model.embed(audio, lengths).numpy()
+            made = model.embed(audio, lengths, depth=depth).numpy()
         rows |= dict(zip(now, made, strict=True))
     return np.stack([rows[i] for i in range(len(clips))])
 

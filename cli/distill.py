@@ -22,6 +22,10 @@ def distill(
             help="Folder, CSV/TSV manifest or tar shards; without it, the built-in synthetic speech."
         ),
     ] = None,
+    task: Annotated[
+        Path | None,
+        typer.Option(help="Manifest with a column `label`: teach the student of --from these classes."),
+    ] = None,
     start: Annotated[
         Path | None, typer.Option("--from", help="Run or student folder whose student is taught further.")
     ] = None,
@@ -67,42 +71,47 @@ def distill(
 
     For several GPUs or machines: accelerate launch -m earkit.cli distill …
     """
-    from earkit.cli.progress import CountLine, DistilLine, say
+    from earkit.cli.progress import CountLine, DistilLine, TaskLine, say
     from earkit.cli.teachers import show_download
     from earkit.distill.device import processes
-    from earkit.distill.distillation import distil, distil_config, find_teachers
+    from earkit.distill.distillation import DistilConfig, distil, distil_config, find_teachers
     from earkit.distill.run_folder import open_run
+    from earkit.distill.task import TaskConfig, distil_task, task_config
 
     overrides = [*(set_ or []), *_overrides(steps, hours, seed, elastic=elastic, cache=cache)]
-    settings = distil_config(
-        recipe or "general",
-        teachers=teacher or (),
-        student=student,
-        start=str(start or ""),
-        overrides=overrides,
+    if task and (data or dry_run):
+        raise typer.BadParameter("--task brings its own data and has no dry run: give it without the other")
+    recipe = recipe or ("task" if task else "general")
+    told: dict[str, Any] = {"teachers": teacher or (), "student": student, "start": str(start or "")}
+    settings: DistilConfig | TaskConfig = (task_config if task else distil_config)(
+        recipe, overrides=overrides, **told
     )
-    find_teachers(settings, show_download)
-    folder = out or Path("runs") / _name(settings.student.size, recipe)
+    find_teachers(settings.teachers, show_download)
     if dry_run:
-        from earkit.distill.distil_dry_run import dry_run as measure
-
-        plan = measure(settings)
-        print(json.dumps(dataclasses.asdict(plan)) if as_json else _plan_text(plan))
+        _dry_run(settings, as_json=as_json)
         return
-    corpus = open_run(folder, settings, data, fresh=fresh, say=say, allow_evaluation=allow_evaluation_data)
-    line = DistilLine()
-    made = distil(
-        settings,
-        corpus,
-        folder,
-        report=line,
-        say=say,
-        progress=CountLine("teacher's features, segments"),
-        download=show_download,
+    folder = out or Path("runs") / _name(settings.student.size, recipe)
+    corpus = open_run(
+        folder, settings, task or data, fresh=fresh, say=say, allow_evaluation=allow_evaluation_data
     )
-    line.close()
+    counts = CountLine("teacher's features, segments")
+    if isinstance(settings, TaskConfig):
+        made = distil_task(
+            settings, corpus, folder, report=TaskLine(), say=say, progress=counts, download=show_download
+        )
+    else:
+        line = DistilLine()
+        made = distil(settings, corpus, folder, report=line, say=say, progress=counts, download=show_download)
+        line.close()
     if processes().is_main_process:
         print(json.dumps({"run": str(folder), "student": str(made)}) if as_json else made)
+
+
+def _dry_run(settings: Any, *, as_json: bool) -> None:  # noqa: ANN401 - its class waits for torch
+    from earkit.distill.distil_dry_run import dry_run
+
+    plan = dry_run(settings)
+    print(json.dumps(dataclasses.asdict(plan)) if as_json else _plan_text(plan))
 
 
 def _plan_text(plan: Any) -> str:  # noqa: ANN401 - its class waits for torch
@@ -119,8 +128,8 @@ def _plan_text(plan: Any) -> str:  # noqa: ANN401 - its class waits for torch
     return "\n".join(f"{name:15}{value}" for name, value in rows.items())
 
 
-def _name(size: str, recipe: str | None) -> str:
-    return size if recipe in {None, "general"} else f"{size}-{Path(str(recipe)).stem}"
+def _name(size: str, recipe: str) -> str:
+    return size if recipe == "general" else f"{size}-{Path(recipe).stem}"
 
 
 def _overrides(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from earkit.distill.distillation import DistilReport
     from earkit.distill.pretrain import StepReport
+    from earkit.distill.task import TaskReport
     from earkit.distill.training import Progress
 
 PLAIN_EVERY = 10.0  # seconds between plain lines
@@ -73,6 +74,16 @@ class DistilLine(Line):
         if len(kept) < len(report.held_out):
             shown.append(f"unit edit distance {report.held_out['unit_edit_distance']:.3f}")
         say(f"step {report.step}, held out: {', '.join(shown)}")
+
+
+class TaskLine(Line):
+    """The task stage: call it with each report of any phase."""
+
+    def __call__(self, report: "TaskReport") -> None:
+        """Show one report; where accuracy was measured on what is held out, on a line of its own."""
+        shown = [f"{name.replace('_', ' ')} {value:.1%}" for name, value in report.accuracy.items()]
+        text = f"{report.phase.replace('_', ' ')}: {_step(report)}  {'  '.join(shown)}  {_pace(report)}"
+        self.show(text, last="held_out" in report.accuracy)
 
 
 class CountLine(Line):

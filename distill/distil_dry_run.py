@@ -64,11 +64,11 @@ def dry_run(config: DistilConfig) -> DistilPlan:
     )
 
 
-def multiply_adds(student: Student, audio: Tensor) -> float:
+def multiply_adds(student: Student, audio: Tensor, depth: int | None = None) -> float:
     """Count those of one forward pass over audio (1, samples); the front end's are among them."""
     counter = FlopCounterMode(display=False)
     with torch.no_grad(), counter:
-        student(audio, _lengths(audio))
+        student(audio, _lengths(audio), depth=depth)
     return float(counter.get_total_flops()) / 2
 
 

@@ -133,10 +133,10 @@ def distil_config(
     return config
 
 
-def find_teachers(config: DistilConfig, download: Fetched | None = None) -> None:
+def find_teachers(teachers: Sequence[TeacherConfig], download: Fetched | None = None) -> None:
     """See to it that all teachers are on this machine, before anything else is begun."""
     with processes().main_process_first():
-        for teacher in config.teachers:
+        for teacher in teachers:
             resolve(teacher.name, download)
 
 

@@ -133,7 +133,8 @@ def load_student(place: Path) -> tuple[DistilledStudent, Provenance]:
         outputs = {k: v for k, v in described["outputs"].items() if v is not None}
         model = DistilledStudent(config, build(Outputs, outputs, str(folder / DESCRIPTION)))
         kept = described["provenance"].items()
-        provenance = Provenance(**{k: tuple(v) if isinstance(v, list) else v for k, v in kept})
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in kept}
+        provenance = Provenance(**values)
         model.load_state_dict(state)
     except (OSError, SafetensorError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
         reason = str(error).splitlines()[0]

@@ -84,7 +84,7 @@ class FrameLosses(nn.Module):
     def __init__(self, config: LossesConfig, shape: PairShape, vector_layers: tuple[int, ...]) -> None:
         super().__init__()
         on = set(config.on()) if shape.layer_map else set()
-        by_frame = [name for name in ("tinybert", "relations", "codes", "masked") if name in config.on()]
+        by_frame: list[str] = [n for n in ("tinybert", "relations", "codes", "masked") if n in config.on()]
         if "distance_correlation" in config.on() and config.distance_correlation.on == "frames":
             by_frame.append("distance_correlation")
         self.lacking = [n for n in by_frame if not shape.layer_map or (n == "codes" and not shape.codebooks)]
@@ -181,7 +181,8 @@ class EmbeddingLosses(nn.Module):
             one, other = F.normalize(made.spans, dim=1), F.normalize(made.cuts, dim=1)
             if not self.config.csr_joint:
                 one, other = one.detach(), other.detach()
-            losses["csr"] = self.config.csr.weight * self.csr(one, other, made.same)
+            both = self.csr(one, other, made.same) + self.csr(other, one, made.same)
+            losses["csr"] = self.config.csr.weight / 2 * both
         return losses
 
     def _nested(self, embedding: Tensor, loss: Callable[[Tensor], Tensor]) -> Tensor:

@@ -73,9 +73,9 @@ class Retention:
     def prepare(
         cls, training: Corpus, held: Corpus, data: SegmentConfig, teachers: Sequence[TeacherAtWork]
     ) -> "Retention | None":
-        """Run the first teacher that has frames over some of both parts; none, no probes."""
+        """Run the first teacher that has frames over some of both parts; without any, no probes."""
         teacher = next((each for each in teachers if each.teacher.layers), None)
-        if teacher is None:
+        if teacher is None or not all(segments(corpus, data) for corpus in (training, held)):
             return None
         parts = [_part(corpus, data, teacher) for corpus in (training, held)]
         return cls(*parts)

@@ -35,7 +35,7 @@ def open_run(
     with joined.main_process_first():
         if not joined.is_main_process:
             return Corpus.load(folder / INDEX)
-        if saved(folder / "checkpoints") and not fresh:
+        if _has_begun(folder) and not fresh:
             return _begun(folder, config, data)
         corpus = open_corpus(_source(data, say), split="train")
         spoiled = refuse_evaluation(corpus, allowed=allow_evaluation)
@@ -49,6 +49,11 @@ def open_run(
         skips = f"; {len(corpus.skipped)} skipped, see {folder / 'skipped.jsonl'}" if corpus.skipped else ""
         say(f"{len(corpus.clips)} clips, {corpus.seconds / 3600:.2f} h{skips}")
         return corpus
+
+
+def _has_begun(folder: Path) -> bool:
+    """Whether the run, or a phase of it in a folder of its own, has a checkpoint."""
+    return any(saved(place) for place in (folder / "checkpoints", *folder.glob("*/checkpoints")))
 
 
 def _begun(folder: Path, config: LoopConfig, data: Path | None) -> Corpus:

@@ -51,7 +51,7 @@ class StudentConfig:
     stem: int = 8
     """Windows of 10 ms that the first convolution spans, four of them in its own frame."""
     embedding_dim: int = 256
-    pooling_heads: int = 4
+    pooling_heads: int = 0
 
     def __post_init__(self) -> None:
         if self.size != "custom" and self.dim not in {0, SIZES[self.size]}:
@@ -61,7 +61,7 @@ class StudentConfig:
         dim = self.dim or SIZES.get(self.size, 0)
         # A block that attends costs about a third more than one that convolves.
         derived = {"dim": dim, "depth": dim // 32 * 3 // 4 if self.block == "attention" else dim // 32}
-        for name, value in {**derived, "heads": dim // 32}.items():
+        for name, value in {**derived, "heads": dim // 32, "pooling_heads": max(2, dim // 64)}.items():
             if not getattr(self, name):
                 object.__setattr__(self, name, value)
         self._check()
@@ -269,6 +269,8 @@ class Student(nn.Module):
         audio: (batch, samples); lengths: (batch,) samples that count; masked: (batch, frames) bool.
         The trace's hidden states are normalised, the last one is the student's `frames`.
         """
+        if depth is not None and not 1 <= depth <= self.config.depth:
+            raise ConfigError(f"depth {depth} is not one of this student's: take 1 to {self.config.depth}")
         counted = torch.arange(audio.shape[1], device=audio.device) < lengths[:, None]
         mel = self.log_mel(audio * counted)  # (batch, bands, 4 * frames)
         time = mel.shape[2] // 4

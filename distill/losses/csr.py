@@ -45,9 +45,9 @@ class CSRConfig:
     """Dead latents that rebuild the residual; 0 is half the embedding's width."""
     dead_after: int = 100
     """Steps without being among the first k of any row, after which a latent counts as dead."""
-    contrast: float = 1.0
+    contrast: float = 3.0
     temperature: float = 0.1
-    similarity: float = 1.0
+    similarity: float = 10.0
     """Of `neighbour_divergence`, which is not in the paper: keep who is near whom."""
 
     def __post_init__(self) -> None:

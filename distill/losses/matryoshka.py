@@ -16,7 +16,7 @@ from earkit.runtime.errors import ConfigError
 
 @dataclass(frozen=True)
 class MatryoshkaConfig:
-    """Widths to train, narrow to wide, and the weight of each; no weights are equal ones.
+    """Widths to train, narrow to wide, and the weight of each; no weights are ones.
 
     Not a loss but a wrapper around one: it is off where the full width is the only one in `dims`.
     """
@@ -50,7 +50,7 @@ def truncate(embedding: Tensor, dim: int, trained_dims: Sequence[int]) -> Tensor
 def matryoshka(
     embedding: Tensor, dims: Sequence[int], weights: Sequence[float], loss: Callable[[Tensor], Tensor]
 ) -> Tensor:
-    """Weighted mean of `loss` over all prefixes. embedding: (n, full width); no weights are equal ones."""
+    """Sum of `loss` over all prefixes, eq. 1. embedding: (n, full width); no weights are ones, as there."""
     weights = weights or [1.0] * len(dims)
     losses = [w * loss(truncate(embedding, dim, dims)) for dim, w in zip(dims, weights, strict=True) if w]
-    return sum(losses[1:], losses[0]) / sum(weights)
+    return sum(losses[1:], losses[0])

@@ -1,3 +1,4 @@
+import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -68,3 +69,56 @@ def test_broken_or_missing_file(tmp_path: Path) -> None:
     (tmp_path / "bad.toml").write_text("a = = 1")
     with pytest.raises(ConfigError, match="not valid TOML"):
         read_toml(tmp_path / "bad.toml")
+
+
+@dataclass(frozen=True)
+class Row:
+    name: str
+    weight: float = 1.0
+    pairs: tuple[tuple[int, int], ...] = ()
+    note: str | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    steps: int = 3
+    rows: tuple[Row, ...] = ()
+    inner: Inner = field(default_factory=Inner)
+
+
+def test_rows_are_an_array_of_tables(tmp_path: Path) -> None:
+    rows = (Row("one", 0.5, ((1, 2), (3, 4))), Row('tw"o', note="n"), Row("three"))
+    config = Table(7, rows, Inner(2.0))
+    text = to_toml(config)
+    assert text.count("[[rows]]") == 3
+    assert tomllib.loads(text) == {
+        "steps": 7,
+        "rows": [
+            {"name": "one", "weight": 0.5, "pairs": [[1, 2], [3, 4]]},
+            {"name": 'tw"o', "weight": 1.0, "pairs": [], "note": "n"},
+            {"name": "three", "weight": 1.0, "pairs": []},
+        ],
+        "inner": {"rate": 2.0, "pair": [0.1, 0.2], "kind": "a"},
+    }
+    (tmp_path / "c.toml").write_text(text)
+    assert build(Table, read_toml(tmp_path / "c.toml"), "c") == config
+
+
+def test_rows_within_a_table_and_no_rows_at_all() -> None:
+    @dataclass(frozen=True)
+    class Outermost:
+        table: Table = field(default_factory=Table)
+        last: Inner = field(default_factory=Inner)
+
+    text = to_toml(Outermost(Table(rows=(Row("a"), Row("b")))))
+    assert [row["name"] for row in tomllib.loads(text)["table"]["rows"]] == ["a", "b"]
+    assert tomllib.loads(text)["table"]["inner"] == tomllib.loads(text)["last"]
+    assert tomllib.loads(to_toml(Outermost()))["table"]["rows"] == []
+    assert build(Table, tomllib.loads(to_toml(Table())), "c") == Table()
+
+
+def test_a_wrong_row_says_where() -> None:
+    with pytest.raises(ConfigError, match=r"here: rows: unknown key wait; did you mean weight\?"):
+        build(Table, {"rows": [{"name": "a"}, {"name": "b", "wait": 2}]}, "here")
+    with pytest.raises(ConfigError, match="rows must be a list"):
+        build(Table, {"rows": {"name": "a"}}, "here")

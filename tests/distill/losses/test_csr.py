@@ -1,4 +1,5 @@
 import copy
+import dataclasses
 import itertools
 import math
 
@@ -8,10 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from earkit.distill.losses.csr import CSR, CSRConfig, squareplus
+from earkit.distill.losses.csr import CSR, CSRConfig, neighbour_divergence, squareplus
 from earkit.runtime.errors import ConfigError
 
-SMALL = CSRConfig(width=96, k=8, k_min=2, k_max=16, dead_after=10)
+SMALL = CSRConfig(width=96, k=8, k_min=2, k_max=16, dead_after=10, contrast=1.0, similarity=0.0)
 
 
 def embeddings(n: int, seed: int, dim: int = 24, rank: int = 10) -> Tensor:
@@ -231,7 +232,7 @@ def test_auxiliary_loss_revives_dead_latents() -> None:
     dead = {}
     for auxiliary in (0.0, 1 / 32):
         torch.manual_seed(0)
-        model = CSR(CSRConfig(width=96, k=8, k_min=2, k_max=16, dead_after=10, auxiliary=auxiliary), 24)
+        model = CSR(dataclasses.replace(SMALL, auxiliary=auxiliary), 24)
         with torch.no_grad():
             model.encoder.bias[48:] = -0.6
         dead[auxiliary] = train(model, 12).dead(), train(model, 150).dead()
@@ -295,3 +296,28 @@ def test_exports_with_k_as_an_input(tmp_path) -> None:
 def test_impossible_settings_are_refused(settings: dict) -> None:
     with pytest.raises(ConfigError, match=f"csr.*{next(iter(settings))}"):
         CSRConfig(**settings)
+
+
+def test_neighbour_divergence_against_loops() -> None:
+    rng = np.random.default_rng(0)
+    code, dense = np.abs(rng.standard_normal((5, 12))), rng.standard_normal((5, 4))
+
+    def neighbours(vectors: np.ndarray, row: int) -> np.ndarray:
+        cosines = [
+            v @ vectors[row] / np.linalg.norm(v) / np.linalg.norm(vectors[row])
+            for i, v in enumerate(vectors)
+            if i != row
+        ]
+        weights = np.exp(np.array(cosines) / 0.2)
+        return weights / weights.sum()
+
+    pairs = [(neighbours(dense, i), neighbours(code, i)) for i in range(5)]
+    expected = np.mean([(p * np.log(p / q)).sum() for p, q in pairs])
+    found = neighbour_divergence(torch.tensor(code), torch.tensor(dense), 0.2)
+    assert float(found) == pytest.approx(expected, rel=1e-5)
+
+
+def test_neighbours_that_are_kept_cost_nothing() -> None:
+    dense = F.normalize(torch.randn(6, 8), dim=1)
+    turned = dense @ torch.linalg.qr(torch.randn(8, 8))[0]
+    assert float(neighbour_divergence(turned, dense, 0.1)) == pytest.approx(0, abs=1e-5)

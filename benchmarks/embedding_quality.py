@@ -1,0 +1,90 @@
+"""Short vectors of one student: Matryoshka prefixes and CSR codes against what one would do without them.
+
+    python -m earkit.benchmarks.embedding_quality [--seeds 3] [--steps 300]
+
+Word retrieval across speakers never heard (the share of words whose nearest neighbour among other speakers is
+the same word, and mean average precision) at equal bytes per vector: prefixes of the default student, which
+trains them; prefixes and principal components of the same student trained at full width alone; and CSR codes
+of the default student from the `sparse` stage.
+"""
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from earkit.benchmarks import distilled as bench
+from earkit.benchmarks.compact_vectors import Candidate, compared, pca, sparse, truncated
+from earkit.benchmarks.results import load_rows, store
+from earkit.benchmarks.spoken_words import words
+from earkit.distill.distilled import DistilledStudent
+from earkit.distill.speech.synthetic_corpus import default_corpus
+from earkit.runtime.cache import cache_folder
+
+NAME = "embedding_quality"
+COMMAND = "python -m earkit.benchmarks.embedding_quality"
+DIMS = (32, 64, 128, 256)
+CODES = (8, 16, 32, 64)
+
+
+def candidates(
+    nested: DistilledStudent, ordinary: DistilledStudent, coded: DistilledStudent, manifest: Path
+) -> Iterator[Candidate]:
+    """Vectors of the test words, in every way."""
+    clips = [word.samples for word in bench.test_words(manifest)]
+    seen = [word.samples for word in words(manifest, "train", seed=0, most_per_word=12)]
+    trained, plain = bench.embeddings(nested, clips), bench.embeddings(ordinary, clips)
+    fitted = bench.embeddings(ordinary, seen)
+    for dim in DIMS:
+        yield Candidate("matryoshka", "float16", dim, truncated(trained, dim))
+        yield Candidate("ordinary, truncated", "float16", dim, truncated(plain, dim))
+        yield Candidate("ordinary, PCA", "float16", dim, pca(fitted, plain, dim))
+    assert coded.sparse is not None
+    dense = torch.from_numpy(bench.embeddings(coded, clips))
+    for k in CODES:
+        with torch.inference_mode():
+            indices, values = coded.sparse.encode(dense, k)
+        rows = sparse(indices.numpy(), values.numpy(), coded.sparse.config.width)
+        yield Candidate("csr", "sparse", k, rows)
+
+
+def measure(folder: Path, seed: int, manifest: Path, steps: int) -> list[dict[str, Any]]:
+    """Train what is missing for one seed, and compare."""
+    teacher = str(bench.teacher_run(folder, seed, manifest))
+    given = [f"steps={steps}"]
+    nested = bench.student_run(folder, "default", seed, manifest, teachers=[teacher], overrides=given)
+    ordinary = bench.student_run(
+        folder, "ordinary", seed, manifest, teachers=[teacher], overrides=[*given, "matryoshka.dims=[256]"]
+    )
+    coded = bench.student_run(
+        folder, "sparse", seed, manifest, teachers=[], recipe="sparse", start=str(nested)
+    )
+    spoken = bench.test_words(manifest)
+    labels, speakers = (np.array([getattr(word, name) for word in spoken]) for name in ("word", "speaker"))
+    made = candidates(bench.load(nested), bench.load(ordinary), bench.load(coded), manifest)
+    rows = compared(list(made), labels, speakers)
+    return [{"seed": seed, **row} for row in rows]
+
+
+def main() -> None:
+    """Measure every seed that is missing."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--runs", type=Path, default=cache_folder() / "bench")
+    arguments = parser.parse_args()
+    manifest = default_corpus()
+    settings = {"steps": arguments.steps, "student": "tiny"}
+    rows = load_rows(NAME, settings)
+    for seed in range(arguments.seeds):
+        if seed not in {row["seed"] for row in rows}:
+            rows += measure(arguments.runs, seed, manifest, arguments.steps)
+            print(*rows[-16:], sep="\n", flush=True)
+            store(NAME, COMMAND, rows, **settings)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""Which block for the students? Quality of the same training against multiply-adds and time on a CPU.
+
+    python -m earkit.benchmarks.student_blocks [--seeds 1] [--steps 300]
+
+Blocks of convolution, local attention and both, and shorter look-aheads of the winner, all `tiny`, taught
+alike by a `dinosr_nano` teacher on the embedded corpus. Time is the median of paired runs in one process,
+torch, one thread, 10 s of audio, as a ratio to the convolution blocks.
+"""
+
+import argparse
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from earkit.benchmarks import distilled as bench
+from earkit.benchmarks.results import load_rows, store
+from earkit.distill.distil_dry_run import multiply_adds
+from earkit.distill.distillation import distil_config
+from earkit.distill.speech.synthetic_corpus import default_corpus
+from earkit.distill.student import Student, StudentConfig
+from earkit.runtime.audio import SAMPLE_RATE
+from earkit.runtime.cache import cache_folder
+
+NAME = "student_blocks"
+COMMAND = "python -m earkit.benchmarks.student_blocks"
+SECONDS = 10
+BLOCKS = {
+    "convolution": [],
+    "attention": ["student.block=attention"],
+    "hybrid": ["student.block=hybrid"],
+    "convolution, one frame ahead": ["student.kernel_ahead=1"],
+    "convolution, kernel 7": ["student.kernel=7", "student.kernel_ahead=3"],
+    "convolution, expansion 3": ["student.expansion=3"],
+}
+REFERENCE = "convolution"
+
+
+def config_of(overrides: list[str]) -> StudentConfig:
+    """Make the student that a run with these settings has."""
+    return distil_config("general", teachers=["any"], student="tiny", overrides=overrides).student
+
+
+def times(students: dict[str, Student], rounds: int = 15) -> dict[str, float]:
+    """Median seconds of each, all in turns so that they share the machine's moods."""
+    audio, lengths = torch.randn(1, SECONDS * SAMPLE_RATE) / 10, torch.tensor([SECONDS * SAMPLE_RATE])
+    taken: dict[str, list[float]] = {name: [] for name in students}
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with torch.inference_mode():
+        for _ in range(rounds + 2):
+            for name, student in students.items():
+                begun = time.perf_counter()
+                student(audio, lengths)
+                taken[name].append(time.perf_counter() - begun)
+    torch.set_num_threads(before)
+    return {name: statistics.median(each[2:]) for name, each in taken.items()}
+
+
+def main() -> None:
+    """Measure every block that is missing, then the times of all."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--runs", type=Path, default=cache_folder() / "bench")
+    arguments = parser.parse_args()
+    manifest = default_corpus()
+    settings = {"steps": arguments.steps, "student": "tiny", "seconds": SECONDS}
+    rows = load_rows(NAME, settings)
+    students = {name: Student(config_of(overrides)).eval() for name, overrides in BLOCKS.items()}
+    costs = _costs(students)
+    for seed in range(arguments.seeds):
+        for name, overrides in BLOCKS.items():
+            if (name, seed) not in {(row["name"], row["seed"]) for row in rows}:
+                scores = _scores(
+                    arguments.runs, seed, manifest, name, [f"steps={arguments.steps}", *overrides]
+                )
+                rows.append({"name": name, "seed": seed, **costs[name], **scores})
+                print(rows[-1], flush=True)
+                store(NAME, COMMAND, rows, **settings)
+
+
+def _costs(students: dict[str, Student]) -> dict[str, dict[str, Any]]:
+    measured = times(students)
+    second = torch.zeros(1, SECONDS * SAMPLE_RATE)
+    return {
+        name: {
+            "parameters": sum(p.numel() for p in student.parameters()),
+            "multiply_adds_per_second": round(multiply_adds(student, second) / SECONDS),
+            "lookahead_ms": round(1000 * student.config.lookahead / SAMPLE_RATE),
+            "time_ratio": round(measured[name] / measured[REFERENCE], 3),
+        }
+        for name, student in students.items()
+    }
+
+
+def _scores(folder: Path, seed: int, manifest: Path, name: str, overrides: list[str]) -> dict[str, float]:
+    teacher = str(bench.teacher_run(folder, seed, manifest))
+    place = "default" if name == REFERENCE else "block_" + name.replace(", ", "_").replace(" ", "_")
+    run = bench.student_run(folder, place, seed, manifest, teachers=[teacher], overrides=overrides)
+    model = bench.load(run)
+    return bench.probes(manifest, bench.student_features(model), seed) | bench.student_embedding_scores(
+        model, manifest, seed
+    )
+
+
+if __name__ == "__main__":
+    main()
