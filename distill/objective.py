@@ -319,6 +319,8 @@ class Distillation(nn.Module):
             same=spans.row[:, None] == spans.row,
             early=early,
         )
+        if self.training and student.blank.requires_grad:
+            student.pooling.follow(torch.cat([made.spans, made.cuts]))
         # Without a teacher there is nothing to compare with: vectors of width 0.
         of_spans, of_clips = (
             [made.spans.new_zeros(len(made.spans), 0)],

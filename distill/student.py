@@ -19,6 +19,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch import distributed as dist
 from torch.nn import functional as F
 
 from earkit.distill.front_end import FRAME, HOP, LEAD, WINDOW, LogMel, student_frames
@@ -231,6 +232,10 @@ class Pooling(nn.Module):
         self.place = nn.Parameter((torch.arange(heads) + 0.5) / heads)
         self.sharpness = nn.Parameter(torch.full((heads,), 2.0 * heads))
         self.project = nn.Linear((heads + 1) * dim, embedding_dim)
+        self.register_buffer("centre", torch.zeros(embedding_dim))
+
+    centre: Tensor
+    """Mean over what was trained on, taken off: cosines around another point tell less apart."""
 
     def forward(self, frames: Tensor, counted: Tensor) -> Tensor:
         """(batch, time, dim), counted (batch, time, 1), 1 or 0 -> (batch, embedding dim), not normalised."""
@@ -243,7 +248,16 @@ class Pooling(nn.Module):
         variance = (overall * frames * frames).sum(1) - mean * mean
         deviation = variance.clamp(min=1e-6).sqrt()
         pooled: Tensor = self.project(torch.cat([means.flatten(1), deviation], dim=1))
-        return pooled
+        return pooled - self.centre
+
+    @torch.no_grad()
+    def follow(self, made: Tensor, rate: float = 0.02) -> None:
+        """Move the centre towards the mean of what was just made. made: (n, embedding dim)."""
+        mean = made.float().mean(0)
+        if dist.is_initialized():
+            dist.all_reduce(mean)
+            mean /= dist.get_world_size()
+        self.centre.add_(mean, alpha=rate)
 
 
 class Student(nn.Module):
