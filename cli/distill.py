@@ -81,6 +81,8 @@ def distill(
     overrides = [*(set_ or []), *_overrides(steps, hours, seed, elastic=elastic, cache=cache)]
     if task and (data or dry_run):
         raise typer.BadParameter("--task brings its own data and has no dry run: give it without the other")
+    if recipe == "task" and not task:
+        raise typer.BadParameter("the recipe task needs labelled clips: give --task MANIFEST")
     recipe = recipe or ("task" if task else "general")
     told: dict[str, Any] = {"teachers": teacher or (), "student": student, "start": str(start or "")}
     settings: DistilConfig | TaskConfig = (task_config if task else distil_config)(
@@ -90,7 +92,7 @@ def distill(
     if dry_run:
         _dry_run(settings, as_json=as_json)
         return
-    folder = out or Path("runs") / _name(settings.student.size, recipe)
+    folder = out or Path("runs") / _name(settings.student.size, recipe, start)
     corpus = open_run(
         folder, settings, task or data, fresh=fresh, say=say, allow_evaluation=allow_evaluation_data
     )
@@ -128,8 +130,13 @@ def _plan_text(plan: Any) -> str:  # noqa: ANN401 - its class waits for torch
     return "\n".join(f"{name:15}{value}" for name, value in rows.items())
 
 
-def _name(size: str, recipe: str) -> str:
-    return size if recipe == "general" else f"{size}-{Path(recipe).stem}"
+def _name(size: str, recipe: str, start: Path | None) -> str:
+    """Name a run after its student, or after the run that it starts from, and its recipe."""
+    if start is None:
+        return size if recipe == "general" else f"{size}-{Path(recipe).stem}"
+    before = start.absolute()
+    run = before.parent if before.name == "student" else before
+    return f"{run.name}-{Path(recipe).stem}"
 
 
 def _overrides(

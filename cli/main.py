@@ -13,6 +13,7 @@ from earkit.cli import corpus, teachers
 from earkit.cli.demo import demo
 from earkit.cli.distill import distill
 from earkit.cli.doctor import doctor
+from earkit.cli.export import export
 from earkit.cli.pretrain import pretrain
 from earkit.runtime.errors import EarkitError
 from earkit.runtime.extras import missing_extra
@@ -38,6 +39,7 @@ app = typer.Typer(
 # One line per verb. Their modules import at the top only what is light: `kit --help` loads them all.
 app.command()(pretrain)
 app.command()(distill)
+app.command()(export)
 app.add_typer(teachers.app, name="teachers")
 app.add_typer(corpus.app, name="corpus")
 app.command()(doctor)

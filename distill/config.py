@@ -35,6 +35,10 @@ def build(kind: type[T], values: Mapping[str, Any], where: str) -> T:
             close = difflib.get_close_matches(key, known, n=1)
             hint = f"; did you mean {close[0]}?" if close else f"; known are {', '.join(known)}"
             raise ConfigError(f"{where}: unknown key {key}{hint}")
+    for field in dataclasses.fields(kind):
+        wanted = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        if wanted and field.name not in values:
+            raise ConfigError(f"{where}: {field.name} is missing")
     made = {key: _convert(hints[key], value, f"{where}: {key}") for key, value in values.items()}
     return kind(**made)
 

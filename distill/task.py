@@ -21,7 +21,7 @@ import torch
 from accelerate import PartialState
 from torch import Tensor
 
-from earkit.distill.config import build, to_toml
+from earkit.distill.config import build, override, to_toml
 from earkit.distill.data.corpus import Corpus
 from earkit.distill.data.corpus import Progress as Count
 from earkit.distill.data.segments import SegmentConfig
@@ -183,11 +183,13 @@ def task_config(
         if not values.get("scratch"):
             values.setdefault("teachers", [{"name": name} for name in provenance.teachers])
     elif student:
-        values["student"] = {**values.get("student", {}), "size": student}
-    if teachers:
-        known = {teacher.get("name"): teacher for teacher in values.get("teachers", [])}
-        values["teachers"] = [known.get(name, {"name": name}) for name in teachers]
-    return build(TaskConfig, values, recipe)
+        override(values, [f"student.size={student}"])
+    config = build(TaskConfig, values, recipe)
+    if not teachers:
+        return config
+    described = {teacher.name: teacher for teacher in config.teachers}
+    chosen = tuple(described.get(name) or TeacherConfig(name) for name in teachers)
+    return dataclasses.replace(config, teachers=chosen)
 
 
 @dataclass(frozen=True)

@@ -157,8 +157,8 @@ def test_from_a_run_with_its_student_frozen(kit: Kit, place: Path, here: Path) -
     recipe = ("--recipe", place / "small.toml", "--data", place / "corpus", *chosen)
     code, answer, talk = kit(*recipe, "--from", "run", "--json")
     assert code == 0, talk
-    assert json.loads(answer)["run"] == "runs/custom-small"
-    before, after = (load_student(here / folder)[0] for folder in ("run", "runs/custom-small"))
+    assert json.loads(answer)["run"] == "runs/run-small"
+    before, after = (load_student(here / folder)[0] for folder in ("run", "runs/run-small"))
     assert after.sparse is not None
     assert before.sparse is None
     kept, found = before.student.state_dict(), after.student.state_dict()

@@ -122,3 +122,13 @@ def test_a_wrong_row_says_where() -> None:
         build(Table, {"rows": [{"name": "a"}, {"name": "b", "wait": 2}]}, "here")
     with pytest.raises(ConfigError, match="rows must be a list"):
         build(Table, {"rows": {"name": "a"}}, "here")
+
+
+def test_a_missing_key_is_named() -> None:
+    @dataclass(frozen=True)
+    class Needy:
+        name: str
+        weight: float = 1.0
+
+    with pytest.raises(ConfigError, match="here: name is missing"):
+        build(Needy, {"weight": 2.0}, "here")

@@ -1,0 +1,183 @@
+"""The step graph: the same weights, fed a stream in steps of whole frames, with its memory outside of it.
+
+A frame needs what comes after it, so frames come out `delay` frames after their audio went in. Each block is
+that much later than the one before, and keeps the frames that its kernel still needs; what lies before the
+stream's beginning and behind its end is zero, as it is in a whole file. Behind the end one feeds `delay`
+frames of nothing (`lengths` 0) to get the last frames out.
+"""
+
+import math
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from earkit.distill.distilled import DistilledStudent
+from earkit.distill.front_end import FRAME, HOP, LEAD, WINDOW, student_frames
+from earkit.export.folded_fourier import FoldedLogMel
+from earkit.export.graph import Selection, folded, to_onnx, token_head
+from earkit.export.verify import differences, open_graph, reference, refuse_drift, sounds
+from earkit.runtime.errors import ConfigError
+from earkit.runtime.model_file import Stream
+
+STEP = 2 * FRAME
+"""Samples of a step in the check: 80 ms."""
+SECONDS = (0.1, 0.45, 3.0)
+
+
+class StepGraph(nn.Module):
+    """What one step computes; `given` is in the order of `names`."""
+
+    def __init__(self, model: DistilledStudent, selection: Selection) -> None:
+        super().__init__()
+        config = model.config
+        if config.block != "convolution":
+            raise ConfigError(
+                f"a student of {config.block} blocks has no step graph, only convolution blocks have: export "
+                "it without --streaming"
+            )
+        self.model = model
+        self.blocks, self.norm = (
+            model.student.blocks[: selection.depth],
+            model.student.norms[selection.depth - 1],
+        )
+        self.token_head = token_head(model, selection.codebook) if "tokens" in selection.outputs else None
+        self.names = (*selection.names, "frame_start", "next_heard", "next_past_audio", "next_past_frames")
+        self.back, self.ahead = config.kernel - 1 - config.kernel_ahead, config.kernel_ahead
+        self.overlap = (config.stem - 4) // 2
+        # Frames that the stem is late, and the samples before the step that its windows reach back to.
+        self.stem_delay = math.ceil((self.overlap * HOP + WINDOW - HOP - LEAD) / FRAME)
+        self.past = self.stem_delay * FRAME + self.overlap * HOP + LEAD
+
+    @property
+    def stream(self) -> Stream:
+        """Delay, and the states.
+
+        heard: frames fed and samples that counted, so far. past_audio, past_frames: what the stem and each
+        block still need of what was before.
+        """
+        config = self.model.config
+        return Stream(
+            delay=self.stem_delay + len(self.blocks) * self.ahead,
+            states={
+                "heard": (0, 2),
+                "past_audio": (0, self.past),
+                "past_frames": (0, len(self.blocks), self.back + self.ahead, config.dim),
+            },
+        )
+
+    def forward(
+        self, audio: Tensor, lengths: Tensor, heard: Tensor, past_audio: Tensor, past_frames: Tensor
+    ) -> tuple[Tensor, ...]:
+        """audio: (batch, FRAME * frames); lengths: (batch,), fewer than that at the end of a stream."""
+        time = audio.shape[1] // FRAME
+        samples = heard[:, 1] + lengths
+        total = student_frames(samples)[:, None]  # frames that the stream has so far
+        counted = torch.arange(audio.shape[1]) < lengths[:, None]
+        all_audio = torch.cat([past_audio, audio * counted], dim=1)
+        first = heard[:, :1] - self.stem_delay  # index of the first frame that the stem makes
+        x = self._stem(all_audio, time, first, total)
+        kept = []
+        for k, block in enumerate(self.blocks):
+            all_frames = torch.cat([past_frames[:, k], x], dim=1)  # (batch, back + ahead + time, dim)
+            kept.append(all_frames[:, time:])
+            x = self._block(block, all_frames, time, first, total)
+            first = first - self.ahead
+        valid = _within(first, time, total)
+        frames = self.norm(x) * valid[:, :, None]
+        given = {
+            "frames": frames,
+            "frame_lengths": total[:, 0],
+            "frame_start": first[:, 0],
+            "next_heard": torch.stack([heard[:, 0] + time, samples], dim=1),
+            "next_past_audio": all_audio[:, -self.past :],
+            "next_past_frames": torch.stack(kept, dim=1),
+        }
+        if self.token_head is not None:
+            given["tokens"] = torch.where(valid, self.token_head(frames).argmax(-1), -1)
+        return tuple(given[name] for name in self.names)
+
+    def _stem(self, audio: Tensor, time: int, first: Tensor, total: Tensor) -> Tensor:
+        """Make frames of samples that begin `past` before the step. -> (batch, time, dim)."""
+        student, log_mel = self.model.student, self.model.student.log_mel
+        assert isinstance(log_mel, FoldedLogMel)
+        windows = 4 * time + 2 * self.overlap
+        # The last window ends within its last hop.
+        hops = F.pad(audio, (0, HOP))[:, : HOP * (windows + 2)]
+        mel = (log_mel.of_windows(hops, windows) - log_mel.mean) / log_mel.deviation
+        mel = mel * _within(4 * first - self.overlap, windows, 4 * total)[:, None]
+        x: Tensor = student.stem(mel).transpose(1, 2)
+        return x * _within(first, time, total)[:, :, None]
+
+    def _block(self, block: nn.Module, frames: Tensor, time: int, first: Tensor, total: Tensor) -> Tensor:
+        """(batch, back + ahead + time, dim) -> (batch, time, dim), `ahead` frames later."""
+        before = self.back + self.ahead
+        valid = _within(first - before, before + time, total)[:, :, None]
+        convolution = block.get_submodule("convolution")
+        y = (convolution.get_submodule("norm")(frames) * valid).transpose(1, 2)
+        convolved: Tensor = convolution.get_submodule("depthwise")(y).transpose(1, 2)
+        x = frames[:, self.back : self.back + time] + convolved
+        added: Tensor = x + block.get_submodule("feed_forward")(x)
+        return added
+
+
+def _within(first: Tensor, count: int, total: Tensor) -> Tensor:
+    """Whether indices first, first + 1, … are in the stream. first, total: (batch, 1) -> (batch, count)."""
+    index = first + torch.arange(count)
+    return (index >= 0) & (index < total)
+
+
+def stream_graph(model: DistilledStudent, selection: Selection) -> tuple[onnx.ModelProto, Stream]:
+    """Make the graph of one step, and say how it is to be fed."""
+    graph = StepGraph(folded(model), selection)
+    example = {"audio": torch.zeros(2, STEP), "lengths": torch.tensor([STEP, STEP])}
+    for name, (_, *shape) in graph.stream.states.items():
+        example[name] = torch.zeros(2, *shape, dtype=torch.int64 if name == "heard" else torch.float32)
+    return to_onnx(graph, example, graph.names), graph.stream
+
+
+def play(
+    session: onnxruntime.InferenceSession, stream: Stream, clips: list[NDArray[np.float32]], step: int = STEP
+) -> dict[str, NDArray[np.generic]]:
+    """Feed clips, each from its beginning, in steps; gives frames and tokens, (batch, time, …)."""
+    batch, samples = len(clips), max(map(len, clips))
+    steps = math.ceil((samples + stream.delay * FRAME) / step)
+    audio = np.zeros((batch, steps * step), np.float32)
+    for row, clip in zip(audio, clips, strict=True):
+        row[: len(clip)] = clip
+    counts = np.array([[len(clip)] for clip in clips])
+    counted = (counts - np.arange(steps) * step).clip(0, step)  # (batch, steps)
+    states = {
+        name: np.zeros((batch, *shape), np.int64 if name == "heard" else np.float32)
+        for name, (_, *shape) in stream.states.items()
+    }
+    names = [output.name for output in session.get_outputs()]
+    parts: dict[str, list[NDArray[np.generic]]] = {name: [] for name in names}
+    for i in range(steps):
+        now = {"audio": audio[:, i * step : (i + 1) * step], "lengths": counted[:, i], **states}
+        given = dict(zip(names, session.run(names, now), strict=True))
+        states = {name: given[f"next_{name}"] for name in stream.states}
+        for name, made in given.items():
+            parts[name].append(made)
+    joined = {name: np.concatenate(parts[name], axis=1) for name in ("frames", "tokens") if name in names}
+    return {name: made[:, stream.delay :] for name, made in joined.items()}
+
+
+def verify_stream(
+    proto: onnx.ModelProto, stream: Stream, model: DistilledStudent, selection: Selection
+) -> dict[str, float]:
+    """Compare streams, fed in steps of 80 ms, with whole files in torch; above 1e-4 it is an error."""
+    session, clips = open_graph(proto), sounds(SECONDS)
+    found: dict[str, float] = {}
+    for together in ([0, 1, 2], [2]):
+        given = play(session, stream, [clips[i] for i in together])
+        for row, i in enumerate(together):
+            own = {name: each[row : row + 1] for name, each in given.items()}
+            drift = differences(own, reference(model, selection, clips[i]))
+            refuse_drift(drift, f"in a stream of {SECONDS[i]:g} s")
+            found = {name: max(value, found.get(name, 0.0)) for name, value in drift.items()}
+    return found

@@ -1,0 +1,158 @@
+"""Export: a distilled student of a run becomes one verified model file, with its card beside it."""
+
+import dataclasses
+import hashlib
+import platform
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import onnx
+import torch
+
+from earkit.distill.distilled import (
+    DESCRIPTION,
+    WEIGHTS,
+    DistilledStudent,
+    Provenance,
+    find_student,
+    load_student,
+)
+from earkit.distill.front_end import FRAME, HOP, LEAD, WINDOW
+from earkit.distill.student import StudentConfig
+from earkit.export.graph import OPSET, Selection, clip_graph, select
+from earkit.export.latency import latency, machine
+from earkit.export.streaming import stream_graph, verify_stream
+from earkit.export.verify import verify
+from earkit.runtime.atomic import replacing, write_text
+from earkit.runtime.audio import SAMPLE_RATE
+from earkit.runtime.errors import CheckpointError, ConfigError
+from earkit.runtime.model_card import model_card
+from earkit.runtime.model_file import KEY, SCHEMA, ModelInfo, Sparse, Tokens, read_model_file
+
+PACKAGES = ("earkit", "torch", "onnx", "onnxscript", "onnxruntime")
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written."""
+
+    file: Path
+    card: Path
+    info: ModelInfo
+
+
+def newest_student(runs: Path = Path("runs")) -> Path:
+    """Find the run whose student was written last."""
+    students = sorted(runs.glob(f"*/student/{DESCRIPTION}"), key=lambda file: file.stat().st_mtime)
+    if not students:
+        raise CheckpointError(f"there is no student in any run in {runs}: make one with `kit distill`")
+    return students[-1].parent.parent
+
+
+def export_student(
+    place: Path | None = None,
+    out: Path | None = None,
+    *,
+    outputs: Sequence[str] = (),
+    depth: int | None = None,
+    codebook: int | None = None,
+    streaming: bool = False,
+    say: Say = lambda _: None,
+) -> Exported:
+    """Write the model file of a student and its card, or nothing.
+
+    place: run or student folder; without it, the newest run in `runs`, which is said. out: the file; without
+    it, <name>.onnx in the run. outputs, depth, codebook: see `select`.
+    """
+    if place is None:
+        place = newest_student()
+        say(f"taking the newest run with a student, {place}")
+    if out is not None and out.suffix != ".onnx":
+        raise ConfigError(f"a model file ends in .onnx: give --out {out.with_suffix('.onnx')}, not {out}")
+    folder = find_student(place)
+    model, provenance = load_student(folder)
+    _refuse_not_finite(model, folder)
+    selection = select(model, outputs, depth, codebook, streaming=streaming)
+    name = provenance.name + (f"-depth{depth}" if depth else "") + ("-stream" if streaming else "")
+    file = out or (folder.parent if folder.name == "student" else folder) / f"{name}.onnx"
+    with replacing(file) as temporary:
+        measured: dict[str, Any] = {}
+        if streaming:
+            proto, stream = stream_graph(model, selection)
+            measured = {"stream": stream, "drift": verify_stream(proto, stream, model, selection)}
+        else:
+            proto = clip_graph(model, selection)
+            measured = {"drift": verify(proto, model, selection), "latency": (latency(proto),)}
+            measured["machine"] = machine()
+        sha256 = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
+        info = _description(model, selection, provenance, proto)
+        info = dataclasses.replace(info, name=name, parent_sha256=sha256, **measured)
+        info = dataclasses.replace(info, card=model_card(info))
+        onnx.helper.set_model_props(proto, {KEY: info.to_json()})
+        temporary.write_bytes(proto.SerializeToString())
+        read_model_file(temporary)
+    card = file.with_suffix(".md")
+    write_text(card, info.card)
+    return Exported(file, card, info)
+
+
+def _refuse_not_finite(model: DistilledStudent, folder: Path) -> None:
+    for name, weight in model.state_dict().items():
+        if not bool(torch.isfinite(weight).all()):
+            raise CheckpointError(f"{name} of the student in {folder} is not finite: distil it again")
+
+
+def _description(
+    model: DistilledStudent, selection: Selection, provenance: Provenance, proto: onnx.ModelProto
+) -> ModelInfo:
+    """Describe the graph; what is measured comes later."""
+    has, config = model.outputs, model.config
+    context, lookahead = reach(config, selection.depth)
+    sparse = has.sparse if "sparse" in selection.outputs else None
+    tokens = Tokens(selection.codebook, has.codebooks, has.codebook_size)
+    floats = [each for each in proto.graph.initializer if each.data_type == onnx.TensorProto.FLOAT]
+    return ModelInfo(
+        schema=SCHEMA,
+        name=provenance.name,
+        outputs=tuple(put.name for put in proto.graph.output if not put.name.startswith("next_")),
+        dim=config.embedding_dim,
+        frame_dim=config.dim,
+        sample_rate=SAMPLE_RATE,
+        hop=FRAME,
+        lookahead=lookahead,
+        context=context,
+        dims=has.dims or (config.embedding_dim,),
+        tokens=tokens if "tokens" in selection.outputs else None,
+        sparse=Sparse(sparse.width, sparse.k, sparse.k_min, sparse.k_max) if sparse else None,
+        classes=has.classes if "scores" in selection.outputs else (),
+        depth=selection.depth,
+        parameters=sum(prod(each.dims) for each in floats),
+        megabytes=round(proto.ByteSize() / 1e6, 3),
+        teachers=provenance.teachers,
+        data=Path(provenance.data).name,
+        licences=provenance.licences,
+        audio_seconds=provenance.audio_seconds,
+        steps=provenance.steps,
+        quality=provenance.figures,
+        opset=OPSET,
+        operators=tuple(sorted({node.op_type for node in proto.graph.node})),
+        versions={"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+    )
+
+
+def reach(config: StudentConfig, depth: int) -> tuple[int, int]:
+    """Count samples before a frame's beginning and behind its end that decide it after `depth` blocks."""
+    back = ahead = 0
+    for block in range(1, depth + 1):
+        if config.block != "attention":
+            back, ahead = back + config.kernel - 1 - config.kernel_ahead, ahead + config.kernel_ahead
+        if config.attends(block):
+            back, ahead = back + config.attention_back, ahead + config.attention_ahead
+    overlap = (config.stem - 4) // 2 * HOP
+    return back * FRAME + overlap + LEAD, ahead * FRAME + overlap + WINDOW - HOP - LEAD

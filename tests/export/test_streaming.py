@@ -1,0 +1,87 @@
+"""Streams against whole files in torch, by an own loop over the step graph."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+
+from earkit.distill.distilled import DistilledStudent, load_student
+from earkit.export.student import Exported, export_student
+from earkit.runtime.errors import ConfigError
+from earkit.runtime.model_file import read_model_file
+
+LENGTHS = [1, 7_000, 12_801]
+
+
+def feed(
+    exported: Exported, audio: np.ndarray, lengths: np.ndarray, steps: list[int]
+) -> dict[str, np.ndarray]:
+    """Feed steps of so many frames; a frame goes where its index says."""
+    session = onnxruntime.InferenceSession(str(exported.file), providers=["CPUExecutionProvider"])
+    names = [each.name for each in session.get_outputs()]
+    assert exported.info.stream is not None
+    states = {
+        name: np.zeros((len(audio), *shape[1:]), np.int64 if name == "heard" else np.float32)
+        for name, shape in exported.info.stream.states.items()
+    }
+    frames = np.full((len(audio), sum(steps), 32), np.nan, np.float32)
+    tokens = np.full((len(audio), sum(steps)), -2)
+    at = 0
+    for step in steps:
+        now = slice(640 * at, 640 * (at + step))
+        counted = (lengths - now.start).clip(0, 640 * step)
+        given = dict(
+            zip(
+                names, session.run(names, {"audio": audio[:, now], "lengths": counted, **states}), strict=True
+            )
+        )
+        states = {name: given[f"next_{name}"] for name in states}
+        for row, start in enumerate(given["frame_start"]):
+            for i in range(step):
+                if start + i >= 0:
+                    frames[row, start + i] = given["frames"][row, i]
+                    tokens[row, start + i] = given["tokens"][row, i]
+                else:
+                    assert (given["frames"][row, i] == 0).all()
+                    assert given["tokens"][row, i] == -1
+        at += step
+    return {"frames": frames, "tokens": tokens, "frame_lengths": given["frame_lengths"]}
+
+
+@pytest.mark.parametrize("steps", [[1] * 27, [2] * 13, [7, 1, 3, 11, 4]])
+def test_a_stream_is_the_whole_file(run: Path, stream: Exported, steps: list[int]) -> None:
+    audio = np.random.default_rng(0).standard_normal((3, 640 * 27)).astype(np.float32) / 20
+    given = feed(stream, audio, np.array(LENGTHS), steps)
+    model, _ = load_student(run)
+    with torch.inference_mode():
+        for i, n in enumerate(LENGTHS):
+            frames, _ = model.frames(torch.from_numpy(audio[i : i + 1, :n]), torch.tensor([n]))
+            time = frames.shape[1]
+            assert given["frame_lengths"][i] == time
+            np.testing.assert_allclose(given["frames"][i, :time], frames[0], atol=1e-4)
+            assert given["tokens"][i, :time].tolist() == model.tokens(frames)[1, 0].tolist()
+
+
+def test_it_says_how_it_is_fed(stream: Exported) -> None:
+    info = read_model_file(stream.file)
+    assert info == stream.info
+    assert stream.file.name == "owl-stream.onnx"
+    assert info.outputs == ("frames", "frame_lengths", "tokens", "frame_start")
+    assert info.stream is not None
+    assert info.stream.delay == 5  # two kernels that look 2 frames ahead, and the stem
+    assert info.stream.states == {"heard": (0, 2), "past_audio": (0, 1040), "past_frames": (0, 2, 6, 32)}
+    assert info.stream.delay * info.hop >= info.lookahead
+
+
+def test_a_student_that_attends_has_no_step_graph(
+    tmp_path: Path,
+    make_student: Callable[..., DistilledStudent],
+    save_run: Callable[[Path, DistilledStudent], Path],
+) -> None:
+    run = save_run(tmp_path / "run", make_student("hybrid"))
+    with pytest.raises(ConfigError, match="a student of hybrid blocks has no step graph"):
+        export_student(run, streaming=True)
+    assert [each.name for each in run.iterdir()] == ["student"]
