@@ -1,4 +1,4 @@
-"""The tables of the README, made of the stored results.
+"""The tables of the README and the docs, made of the stored results.
 
     python -m earkit.benchmarks.tables
 
@@ -8,14 +8,17 @@ Rewrites what stands between `<!-- table NAME -->` and `<!-- end -->`; a test ke
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
+from earkit.benchmarks import distill_tables
+from earkit.benchmarks.distill_tables import measured
 from earkit.benchmarks.results import load
 from earkit.distill.dinosr import DinoSR
 from earkit.distill.pretrain import load_config, named_configs
 from earkit.runtime.atomic import write_text
 
-README = Path(__file__).parent.parent / "README.md"
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+PAGES = (README, *sorted((ROOT / "docs").glob("*.md")))
 _MARKED = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -50,7 +53,7 @@ def pretrain_quality() -> str:
         )
         + f". Training took {_spread([row['minutes'] for row in rows])} minutes and left "
         f"{min(min(row['active_codes']) for row in rows)} of {rows[0]['codebook_size']} "
-        "codes active in every codebook. " + _measured(stored),
+        "codes active in every codebook. " + measured(stored),
     ]
     return "\n".join(lines)
 
@@ -75,25 +78,25 @@ def pretrain_throughput() -> str:
             f"| `{row['config']}` | {row['audio_seconds_per_second']:.1f} | {row['step_seconds']:.2f} s for "
             f"{row['audio_seconds_per_step']:.0f} s | {shares} | {row['share_outside_learning']:.1%} |"
         )
-    return "\n".join([*lines, "", _measured(stored)])
+    return "\n".join([*lines, "", measured(stored)])
 
 
 def _spread(values: list[float]) -> str:
     return f"{sum(values) / len(values):.1f} ({min(values):.1f} to {max(values):.1f})"
 
 
-def _measured(stored: dict[str, Any]) -> str:
-    machine = stored["machine"]
-    return (
-        f"Measured on {machine['cores']} cores of {machine['processor']}, "
-        f"torch {machine['packages']['torch']}; again with `{stored['command']}`."
-    )
-
-
 TABLES: dict[str, Callable[[], str]] = {
     "sizes": sizes,
     "pretrain_quality": pretrain_quality,
     "pretrain_throughput": pretrain_throughput,
+    "distill_quality": distill_tables.distill_quality,
+    "embedding_quality": distill_tables.embedding_quality,
+    "two_teachers": distill_tables.two_teachers,
+    "task_quality": distill_tables.task_quality,
+    "student_blocks": distill_tables.student_blocks,
+    "elastic_quality": distill_tables.elastic_quality,
+    "token_robustness": distill_tables.token_robustness,
+    "distill_throughput": distill_tables.distill_throughput,
 }
 
 
@@ -103,9 +106,12 @@ def filled(text: str) -> str:
 
 
 def main() -> None:
-    """Rewrite the README's tables."""
-    write_text(README, filled(README.read_text(encoding="utf-8")))
-    print(README)
+    """Rewrite the tables of all pages."""
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        if filled(text) != text:
+            write_text(page, filled(text))
+            print(page)
 
 
 if __name__ == "__main__":

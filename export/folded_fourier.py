@@ -11,8 +11,7 @@ and bins k and N/2 - k share the products of even n and those of odd n:
     cos(2 pi (N/2 - k) n / N) =   (-1)^n cos(2 pi k n / N)
     sin(2 pi (N/2 - k) n / N) = - (-1)^n sin(2 pi k n / N)
 
-So four tables of 100 x 100 do the work of one of 402 x 400. With onnxruntime, 10 s of audio and one thread it
-takes 2.4 ms where the convolution takes 5.8 ms, and 0.5 MB less in the file. Folding once takes 3.1 ms.
+So four tables of 100 x 100 do the work of one of 402 x 400, in less time and a smaller file.
 """
 
 import math

@@ -224,10 +224,7 @@ class OnnxTeacher:
 
 def load_onnx(path: Path, name: str | None = None) -> OnnxTeacher:
     """Load the teacher that a TOML describes; its model files lie beside it."""
-    try:
-        embedder = build(Embedder, read_toml(path), str(path))
-    except TypeError as error:  # a dataclass without one of its fields
-        raise ConfigError(f"{path} is incomplete: {str(error).partition('__init__() ')[2]}") from error
+    embedder = build(Embedder, read_toml(path), str(path))
     _refuse_impossible(embedder, path)
     return OnnxTeacher(name or path.stem, embedder, path.parent)
 

@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 from earkit.benchmarks import packages, peers
 from earkit.benchmarks.packages import Package
 from earkit.benchmarks.peers import PEERS, Peer, get, main
-from earkit.distill.teachers.onnx_embedder import DESCRIPTIONS
+from earkit.distill.teachers.resolve import DESCRIBED
 from earkit.runtime.errors import ConfigError
 
 
@@ -42,9 +42,9 @@ def unpacked(tmp_path, monkeypatch):
     digest = hashlib.sha256(content).hexdigest()
     monkeypatch.setitem(PEERS, "moonshine", Peer(package, {"deep/encoder_model.onnx": digest}))
     (tmp_path / "descriptions").mkdir()
-    text = (DESCRIPTIONS / "moonshine.toml").read_text().replace("model.ort", "model.onnx")
+    text = (DESCRIBED / "moonshine.toml").read_text().replace("model.ort", "model.onnx")
     (tmp_path / "descriptions/moonshine.toml").write_text(text)
-    monkeypatch.setattr(peers, "DESCRIPTIONS", tmp_path / "descriptions")
+    monkeypatch.setattr(peers, "DESCRIBED", tmp_path / "descriptions")
     return tmp_path
 
 
@@ -80,7 +80,7 @@ def test_an_unknown_peer_is_one_sentence(monkeypatch, capsys):
 
 
 def test_every_peer_has_a_description_and_whole_checksums():
-    assert {path.stem for path in DESCRIPTIONS.glob("*.toml")} == PEERS.keys()
+    assert {path.stem for path in DESCRIBED.glob("*.toml")} == PEERS.keys()
     for peer in PEERS.values():
         assert all(len(digest) == 64 for digest in peer.files.values())
         assert packages._place(peer.package).name == f"{peer.package.name}-{peer.package.version}"

@@ -10,7 +10,8 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from earkit.distill.teachers.mel_front_ends import speechbrain_fbank, whisper_log_mel
-from earkit.distill.teachers.onnx_embedder import DESCRIPTIONS, Embedder, load_onnx
+from earkit.distill.teachers.onnx_embedder import Embedder, load_onnx
+from earkit.distill.teachers.resolve import DESCRIBED
 from earkit.runtime.errors import AudioError, CheckpointError, ConfigError
 
 KERNEL, STRIDE, DIM = 40, 20, 3
@@ -222,14 +223,14 @@ def test_log_mel_of_a_fixed_window_goes_in_as_the_front_end_makes_it(tmp_path):
     np.testing.assert_array_equal(made, whisper_log_mel(np.pad(samples, (0, 3100))).T[:11])
 
 
-@pytest.mark.parametrize("path", sorted(DESCRIPTIONS.glob("*.toml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(DESCRIBED.glob("*.toml")), ids=lambda path: path.stem)
 def test_shipped_descriptions_only_lack_their_models(path):
     with pytest.raises(CheckpointError, match="lacks the model file"):
         load_onnx(path)
 
 
 def test_shipped_descriptions_are_four():
-    assert {path.stem for path in DESCRIPTIONS.glob("*.toml")} == {
+    assert {path.stem for path in DESCRIBED.glob("*.toml")} == {
         *("ecapa", "moonshine", "speech_embedding", "whisper_tiny")
     }
 
@@ -238,8 +239,8 @@ def test_shipped_descriptions_are_four():
     ("before", "after", "error", "said"),
     [
         ("dim = 3", "dim = 3\nhopp = 2", ConfigError, "unknown key hopp; did you mean hop"),
-        ("span = 40\n", "", ConfigError, "incomplete.*span"),
-        ('file = "encoder.onnx"\n', "", ConfigError, "incomplete.*file"),
+        ("span = 40\n", "", ConfigError, "span is missing"),
+        ('file = "encoder.onnx"\n', "", ConfigError, "file is missing"),
         ("hop = 20", "hop = 20\nvector = true", ConfigError, "either a hop"),
         ("hop = 20\n", "", ConfigError, "either a hop"),
         ("hop = 20", "hop = 20\nchunk = 30", ConfigError, "whole number of hops"),
