@@ -113,7 +113,11 @@ def _download(package: Package, into: Path) -> Path:
 
 
 def _run(command: list[str], folder: Path) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)  # noqa: S603 - no shell
+    # Constraints are for installing; a relative path to them would lead nowhere from this folder.
+    environment = {name: value for name, value in os.environ.items() if "CONSTRAINT" not in name}
+    return subprocess.run(  # noqa: S603 - no shell
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
 
 
 def _complaint(said: str) -> str:
