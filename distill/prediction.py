@@ -24,9 +24,12 @@ class Prediction(nn.Module):
 
         L = T^2 soft cross entropy(student, teacher; T) + hard_weight cross entropy(student, label)
 
-    with the weight 0 for TinyBERT's. The classifier sees the embedding standardised, which is folded into
-    its weights at the end. It learns from every trained width alike, with the same weights (MRL-E of
-    Kusupati et al. 2022), so that the embedding may still be cut afterwards.
+    with the weight 0 for TinyBERT's. Where the teacher names the classes worse than the student will, soft
+    labels cost accuracy: then a larger weight is better, or no task teacher at all.
+
+    The classifier sees the embedding standardised, which is folded into its weights at the end. It learns
+    from every trained width alike, with the same weights (MRL-E of Kusupati et al. 2022), so that the
+    embedding may still be cut afterwards.
     """
 
     def __init__(

@@ -62,6 +62,7 @@ class TaskConfig(LoopConfig):
     steps: int = 0
     """Of all phases together; where it is given, each phase gets its share."""
     teacher_steps: int = 400
+    """0 is no task teacher: the intermediate phase learns from the teachers, the last one from labels."""
     finetune_steps: int = 0
     """Steps in which the teachers' transformers learn too; 0 leaves them as they are."""
     intermediate_steps: int = 200
@@ -81,8 +82,8 @@ class TaskConfig(LoopConfig):
     """Steps between measurements of accuracy; 0 is at the end of a phase alone."""
     dropout: float = 0.1
     """Of what the teachers hear."""
-    temperature: float = 2.0
-    hard_weight: float = 1.0
+    temperature: float = 1.0
+    hard_weight: float = 4.0
     """Weight of the cross entropy with the labels, next to that with the soft labels."""
     cache: bool = True
     student: StudentConfig = field(default_factory=StudentConfig)
@@ -125,11 +126,13 @@ class TaskConfig(LoopConfig):
             object.__setattr__(self, name, 0)
         names = (*before, "prediction_steps")
         phases = [getattr(self, name) for name in names]
-        if min(phases) < 0 or not self.prediction_steps or (self.teachers and not self.teacher_steps):
+        if min(phases) < 0 or not self.prediction_steps or (self.finetune_steps and not self.teacher_steps):
             raise ConfigError(
-                "finetune_steps and intermediate_steps are 0 or more, teacher_steps and prediction_steps at "
-                "least 1"
+                "prediction_steps is at least 1, the steps of other phases 0 or more, and finetune_steps "
+                "come after teacher_steps"
             )
+        if self.teachers and not sum(phases[:-1]):
+            raise ConfigError("all phases that use a teacher have 0 steps: leave the teachers out")
         total = sum(phases)
         if self.steps and self.steps != total:
             scale = self.steps / total
@@ -231,7 +234,7 @@ def distil_task(
     if joined.is_main_process:
         out.mkdir(parents=True, exist_ok=True)
         write_text(out / "config.toml", to_toml(config))
-    teacher, named = run.teach_teachers(download) if config.teachers else (None, ())
+    teacher, named = run.teach_teachers(download) if config.teacher_steps else (None, config.teachers)
     begin = Path(config.start) if config.start and not config.scratch else None
     if config.intermediate_steps:
         begin = run.intermediate(named, progress)

@@ -175,6 +175,14 @@ def test_without_a_teacher_and_from_scratch(place: Path, tmp_path: Path) -> None
     assert not load_student(tmp_path / "scratch")[1].teachers
 
 
+def test_without_a_task_teacher_the_last_phase_learns_from_labels(place: Path, tmp_path: Path) -> None:
+    steps = ("teacher_steps=0", "intermediate_steps=1", "prediction_steps=1")
+    reports = run(place, tmp_path / "run", *steps)
+    assert [r.phase for r in reports] == ["intermediate", "prediction"]
+    assert "teacher" not in reports[1].phases
+    assert load_student(tmp_path / "run")[1].teachers
+
+
 def weights_of_student(folder: Path) -> dict[str, torch.Tensor]:
     return dict(load_student(folder)[0].student.state_dict())
 
@@ -222,7 +230,9 @@ def test_a_student_gives_its_shape_and_its_teachers(place: Path) -> None:
         (["scratch=true", 'teachers=[{name="x"}]'], "scratch learns from labels alone"),
         (["temperature=0.0"], "temperature must be above 0"),
         (["held_out=1.0"], "held_out is 1"),
-        (["teacher_steps=0"], "at least 1"),
+        (["prediction_steps=0"], "at least 1"),
+        (["teacher_steps=0", "finetune_steps=5"], "come after teacher_steps"),
+        (["teacher_steps=0", "intermediate_steps=0"], "leave the teachers out"),
         (["matryoshka.dims=[4, 8]"], "must end with the full width"),
         (["views.cut=0.9"], "views.cut is a share"),
         (["views.speed_factor=[0.0, 1.0]"], "views.speed_factor two factors above 0"),
