@@ -50,7 +50,7 @@ def compared(candidates: Sequence[Candidate], labels: Labels, speakers: Labels) 
                 "name": candidate.name,
                 "storage": candidate.storage,
                 "size": candidate.size,
-                "bytes": bytes_per_vector(candidate.storage, candidate.size),
+                "bytes": bytes_per_vector(candidate.storage, candidate.size, candidate.vectors.shape[1]),
                 "first": scores.first,
                 "precision": scores.precision,
             }
@@ -58,8 +58,8 @@ def compared(candidates: Sequence[Candidate], labels: Labels, speakers: Labels) 
     return rows
 
 
-def bytes_per_vector(storage: Storage, size: int) -> int:
-    """Count what one vector of so many dims, or so many non-zeros if sparse, takes."""
+def bytes_per_vector(storage: Storage, size: int, width: int) -> int:
+    """Count what one vector of so many dims, or so many non-zeros of a sparse width, takes."""
     match storage:
         case "float16":
             return 2 * size
@@ -68,15 +68,15 @@ def bytes_per_vector(storage: Storage, size: int) -> int:
         case "binary":
             return -(-size // 8)
         case "sparse":
-            return (2 + 2) * size  # an index and a float16
+            return ((1 if width <= 256 else 2) + 1) * size  # an index, and a value of one byte
 
 
 def stored(storage: Storage, vectors: Vectors) -> Vectors:
     """Give back what is left of vectors after storing them, up to a scale of each."""
     match storage:
-        case "float16" | "sparse":
+        case "float16":
             return vectors.astype(np.float16).astype(np.float32)
-        case "int8":
+        case "int8" | "sparse":
             peak = np.abs(vectors).max(axis=1, keepdims=True)
             rounded: Vectors = np.round(vectors * (127 / np.where(peak > 0, peak, 1))).astype(np.float32)
             return rounded

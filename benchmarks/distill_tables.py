@@ -38,14 +38,16 @@ def embedding_quality() -> str:
     stored = load("embedding_quality")
     rows: list[Row] = stored["rows"]
     lines = [
-        "| vectors | size | bytes | nearest neighbour | mean average precision |",
+        "| bytes | vectors | stored as | nearest neighbour | mean average precision |",
         "|---|---|---|---|---|",
     ]
-    sizes = sorted({(row["bytes"], row["name"], row["size"]) for row in rows})
-    for count, name, size in sizes:
-        mine = [row for row in rows if (row["name"], row["size"]) == (name, size)]
+    sizes = sorted({(row["bytes"], row["name"], row["storage"], row["size"]) for row in rows})
+    for count, *kind in sizes:
+        mine = [row for row in rows if [row["name"], row["storage"], row["size"]] == kind]
         scores = " | ".join(spread([row[key] for row in mine]) for key in ("first", "precision"))
-        lines.append(f"| {name} | {size} | {count} | {scores} |")
+        name, storage, size = kind
+        how = f"{size} of them" if storage == "sparse" else f"{size} x {storage}"
+        lines.append(f"| {count} | {name} | {how} | {scores} |")
     return "\n".join(
         [*lines, "", f"Words across speakers never heard, per cent, {_seeds(rows)}. " + measured(stored)]
     )

@@ -40,6 +40,7 @@ def candidates(
     fitted = bench.embeddings(ordinary, seen)
     for dim in DIMS:
         yield Candidate("matryoshka", "float16", dim, truncated(trained, dim))
+        yield Candidate("matryoshka", "int8", dim, truncated(trained, dim))
         yield Candidate("ordinary, truncated", "float16", dim, truncated(plain, dim))
         yield Candidate("ordinary, PCA", "float16", dim, pca(fitted, plain, dim))
     assert coded.sparse is not None
@@ -82,7 +83,7 @@ def main() -> None:
     for seed in range(arguments.seeds):
         if seed not in {row["seed"] for row in rows}:
             rows += measure(arguments.runs, seed, manifest, arguments.steps)
-            print(*rows[-16:], sep="\n", flush=True)
+            print(*rows[-20:], sep="\n", flush=True)
             store(NAME, COMMAND, rows, **settings)
 
 

@@ -7,13 +7,14 @@ embeddings hold still under augmentation.
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from earkit.distill import layer_map as maps
 from earkit.distill.calibration import CLIPS, Standardiser
@@ -29,6 +30,7 @@ from earkit.distill.front_end import student_frames
 from earkit.distill.losses.masked import draw
 from earkit.distill.losses.matryoshka import MatryoshkaConfig
 from earkit.distill.objective import Distillation, Lesson, LossesConfig, Lost, TeacherConfig, pairs_of
+from earkit.distill.principal_axes import axes, turn
 from earkit.distill.retention import Retention, hold_out
 from earkit.distill.spans import SpanConfig, cut_out, draw_spans, played
 from earkit.distill.stopwatch import Stopwatch
@@ -162,28 +164,23 @@ def distil(
     say: Say,
     progress: Count | None = None,
     download: Fetched | None = None,
+    heads: Mapping[str, Tensor] | None = None,
 ) -> Path:
     """Teach a student in the run folder `out`, resuming from its newest checkpoint; returns its folder.
 
     progress: hears how many segments of a teacher's feature cache are done. download: hears the bytes of a
-    teacher that has to be fetched.
+    teacher that has to be fetched. heads: what a run before has trained beside its student, by name.
     """
     joined = processes()
     main = joined.is_main_process
     talk: Say = say if main else lambda _: None
-    with joined.main_process_first():
-        teachers = [
-            TeacherAtWork(*load_teacher_by_name(teacher.name, download), joined.device)
-            for teacher in config.teachers
-        ]
     training, held = hold_out(corpus)
+    learner = learner_of(config, training, out, talk, download)
     if main:
         out.mkdir(parents=True, exist_ok=True)
-    layer_maps = _layer_maps(config, teachers, training, out / "teachers.json")
-    if main:
         write_text(out / "config.toml", to_toml(config))
-        _write_teachers(out / "teachers.json", teachers, layer_maps)
-    learner = _Distilling(config, training, teachers, layer_maps, talk)
+        _write_teachers(out / "teachers.json", learner.teachers, learner.layer_maps)
+    learner.take_heads(heads or {})
     run = Training(config, learner, out, say)
     if not run.step:
         learner.calibrate()
@@ -192,7 +189,7 @@ def distil(
         with joined.main_process_first():
             skipped = learner.remember(progress)
     if main and config.probe_every and held.clips:
-        learner.retention = Retention.prepare(training, held, config.data, teachers)
+        learner.retention = Retention.prepare(training, held, config.data, learner.teachers)
     run.train(corpus.skipped + skipped, report)
     folder = out / "student"
     if main:
@@ -200,6 +197,20 @@ def distil(
         save_student(learner.distilled(), folder, provenance)
     joined.wait_for_everyone()
     return folder
+
+
+def learner_of(
+    config: DistilConfig, training: Corpus, out: Path, say: Say, download: Fetched | None = None
+) -> "Distilling":
+    """Put the student beside its teachers, as the run in `out` does or would; writes nothing."""
+    joined = processes()
+    with joined.main_process_first():
+        teachers = [
+            TeacherAtWork(*load_teacher_by_name(teacher.name, download), joined.device)
+            for teacher in config.teachers
+        ]
+    layer_maps = _layer_maps(config, teachers, training, out / "teachers.json")
+    return Distilling(config, training, teachers, layer_maps, say)
 
 
 def _layer_maps(
@@ -259,7 +270,7 @@ def _write_teachers(
     write_text(record, json.dumps(entries, indent=1) + "\n")
 
 
-class _Distilling:
+class Distilling:
     """How a student learns: segments, targets of each teacher, masked frames, spans and their cuts."""
 
     def __init__(
@@ -270,7 +281,7 @@ class _Distilling:
         layer_maps: Sequence[maps.LayerMap],
         say: Say,
     ) -> None:
-        self.config, self.corpus, self.teachers = config, corpus, teachers
+        self.config, self.corpus, self.teachers, self.layer_maps = config, corpus, teachers, layer_maps
         self.retention: Retention | None = None
         self.start = load_student(Path(config.start)) if config.start else None
         torch.manual_seed(config.seed)
@@ -318,6 +329,16 @@ class _Distilling:
         if csr is not None and model.sparse is not None and csr.config.width == model.sparse.config.width:
             csr.load_state_dict(model.sparse.state_dict())
 
+    def take_heads(self, state: Mapping[str, Tensor]) -> None:
+        """Begin with what a run before has trained beside its student, by name, where it fits."""
+        own = self.module.state_dict()
+        fits = {
+            name: tensor
+            for name, tensor in state.items()
+            if name in own and not name.startswith("student.") and own[name].shape == tensor.shape
+        }
+        self.module.load_state_dict(fits, strict=False)
+
     @torch.no_grad()
     def calibrate(self) -> None:
         """Measure, before the first step, what stays fixed: statistics of log-mel and of the teachers."""
@@ -341,6 +362,7 @@ class _Distilling:
         return skipped
 
     def batches(self, rank: int, world: int, start: int) -> Iterator[SegmentBatch]:
+        """Yield batch number `start` and all that follow."""
         return segment_batches(
             self.corpus, self.config.data, seed=self.config.seed, rank=rank, world=world, start=start
         )
@@ -348,6 +370,7 @@ class _Distilling:
     def prepare(
         self, batch: SegmentBatch, rng: np.random.Generator, watch: Stopwatch
     ) -> tuple[tuple[Lesson], float]:
+        """Give the module's input, and how many frames its loss is the sum over."""
         config = self.config
         device = self.module.student.blank.device
         targets = tuple(teacher.targets(batch) for teacher in self.teachers)
@@ -375,15 +398,17 @@ class _Distilling:
         return (lesson,), counted
 
     def stepped(self) -> None:
-        pass
+        """Nothing follows a step."""
 
     def restored(self, step: int) -> None:
-        pass
+        """Nothing depends on the step."""
 
     def state(self) -> dict[str, Any]:
+        """Nothing that a reader of a checkpoint would miss."""
         return {}
 
     def show(self, progress: Progress, output: Lost) -> DistilReport:
+        """Add the losses, and retention where it is due."""
         every = self.config.probe_every
         # The first report at or after each multiple: not every step is reported.
         due = 0 < every <= progress.step and progress.step % every < self.config.log_every
@@ -418,6 +443,8 @@ class _Distilling:
         if csr is not None:
             state |= {f"sparse.{k}": v for k, v in csr.state_dict().items()}
         model.load_state_dict(state)
+        if trained_dims and len(outputs.dims) > 1 and not config.freeze:
+            turn(model, axes(self.module.second_moment.moment))
         return model.eval()
 
     def provenance(self, name: str, corpus: Corpus, seconds: float, steps: int) -> Provenance:

@@ -22,7 +22,7 @@ from earkit.runtime.errors import ConfigError
 class SpanConfig:
     """How many spans of a clip are drawn in a step, and how long they are, evenly on a logarithmic scale."""
 
-    per_clip: int = 3
+    per_clip: int = 6
     min_seconds: float = 0.2
     max_seconds: float = 1.2
     parts: int = 4

@@ -35,7 +35,8 @@ class CSRConfig:
     """Latents, lengths of codes, and weights of the loss's parts next to the reconstruction at k."""
 
     weight: float = 0.0
-    width: int = 1024
+    width: int = 256
+    """An index of 256 latents takes a byte; on a small corpus codes of 1024 or 4096 found fewer words."""
     k: int = 32
     k_min: int = 8
     k_max: int = 64
