@@ -4,8 +4,8 @@
 
 Word retrieval across speakers never heard (the share of words whose nearest neighbour among other speakers is
 the same word, and mean average precision) at equal bytes per vector: prefixes of the default student, which
-trains them; prefixes and principal components of the same student trained at full width alone; and CSR codes
-of the default student from the `sparse` stage.
+trains them; prefixes and principal components (fitted on cuts of training speech) of the same student trained
+at full width alone; and CSR codes of the default student from the `sparse` stage.
 """
 
 import argparse
@@ -19,9 +19,11 @@ import torch
 from earkit.benchmarks import distilled as bench
 from earkit.benchmarks.compact_vectors import Candidate, compared, pca, sparse, truncated
 from earkit.benchmarks.results import load_rows, store
-from earkit.benchmarks.spoken_words import words
+from earkit.distill.data.corpus import open_corpus
 from earkit.distill.distilled import DistilledStudent
+from earkit.distill.spans import SpanConfig
 from earkit.distill.speech.synthetic_corpus import default_corpus
+from earkit.runtime.audio import SAMPLE_RATE
 from earkit.runtime.cache import cache_folder
 
 NAME = "embedding_quality"
@@ -35,9 +37,8 @@ def candidates(
 ) -> Iterator[Candidate]:
     """Vectors of the test words, in every way."""
     clips = [word.samples for word in bench.test_words(manifest)]
-    seen = [word.samples for word in words(manifest, "train", seed=0, most_per_word=12)]
     trained, plain = bench.embeddings(nested, clips), bench.embeddings(ordinary, clips)
-    fitted = bench.embeddings(ordinary, seen)
+    fitted = bench.embeddings(ordinary, cuts(manifest))
     for dim in DIMS:
         yield Candidate("matryoshka", "float16", dim, truncated(trained, dim))
         yield Candidate("matryoshka", "int8", dim, truncated(trained, dim))
@@ -50,6 +51,19 @@ def candidates(
             indices, values = coded.sparse.encode(dense, k)
         rows = sparse(indices.numpy(), values.numpy(), coded.sparse.config.width)
         yield Candidate("csr", "sparse", k, rows)
+
+
+def cuts(manifest: Path, clips: int = 600) -> list[bench.Array]:
+    """Cut the speech of the training speakers as training does: what an index could be fitted on."""
+    rng, config, found = np.random.default_rng(0), SpanConfig(), []
+    corpus = open_corpus(manifest, split="train").clips
+    for i in rng.permutation(len(corpus))[:clips]:
+        samples = np.asarray(corpus[i].read().samples)
+        for seconds in np.exp(rng.uniform(np.log(config.min_seconds), np.log(config.max_seconds), 6)):
+            length = min(int(seconds * SAMPLE_RATE), len(samples))
+            start = int(rng.integers(len(samples) - length + 1))
+            found.append(samples[start : start + length])
+    return found
 
 
 def measure(folder: Path, seed: int, manifest: Path, steps: int) -> list[dict[str, Any]]:

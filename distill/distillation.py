@@ -30,7 +30,6 @@ from earkit.distill.front_end import student_frames
 from earkit.distill.losses.masked import draw
 from earkit.distill.losses.matryoshka import MatryoshkaConfig
 from earkit.distill.objective import Distillation, Lesson, LossesConfig, Lost, TeacherConfig, pairs_of
-from earkit.distill.principal_axes import axes, turn
 from earkit.distill.retention import Retention, hold_out
 from earkit.distill.spans import SpanConfig, cut_out, draw_spans, played
 from earkit.distill.stopwatch import Stopwatch
@@ -443,8 +442,6 @@ class Distilling:
         if csr is not None:
             state |= {f"sparse.{k}": v for k, v in csr.state_dict().items()}
         model.load_state_dict(state)
-        if trained_dims and len(outputs.dims) > 1 and not config.freeze:
-            turn(model, axes(self.module.second_moment.moment))
         return model.eval()
 
     def provenance(self, name: str, corpus: Corpus, seconds: float, steps: int) -> Provenance:

@@ -26,7 +26,6 @@ from earkit.distill.losses.matryoshka import MatryoshkaConfig, matryoshka
 from earkit.distill.losses.relations import Relations, RelationsConfig
 from earkit.distill.losses.stella import Stella, StellaConfig
 from earkit.distill.losses.tinybert import TinyBERT, TinyBERTConfig
-from earkit.distill.principal_axes import SecondMoment
 from earkit.distill.spans import Spans, ordered_means, whole
 from earkit.distill.student import Student
 from earkit.distill.trace import Needs, PairShape, StudentTrace, Targets
@@ -260,7 +259,6 @@ class Distillation(nn.Module):
         self.parts = parts
         teachers_dim = sum(shape.teacher_dim * (parts if shape.layer_map else 1) for shape in shapes)
         self.embedding_losses = EmbeddingLosses(losses, dims, student.config.embedding_dim, teachers_dim)
-        self.second_moment = SecondMoment(student.config.embedding_dim)
         idle = all(set(each.lacking) == set(losses.on()) for each in self._frame_losses())
         if idle and not self.embedding_losses.active:
             raise ConfigError(
@@ -322,9 +320,7 @@ class Distillation(nn.Module):
             early=early,
         )
         if self.training and student.blank.requires_grad:
-            both = torch.cat([made.spans, made.cuts])
-            student.pooling.follow(both)
-            self.second_moment.follow(both)
+            student.pooling.follow(torch.cat([made.spans, made.cuts]))
         # Without a teacher there is nothing to compare with: vectors of width 0.
         of_spans, of_clips = (
             [made.spans.new_zeros(len(made.spans), 0)],

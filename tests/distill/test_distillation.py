@@ -470,22 +470,13 @@ def test_frozen_student_trains_its_heads_alone(place: Path, tmp_path: Path, stud
 def test_a_run_goes_on_from_another_ones_student(place: Path, tmp_path: Path, student: Path) -> None:
     """Its first step has the weights of that student, its heads, its shape and its teachers."""
     before = load_file(student / "student" / "student.safetensors")
-    turned = ("student.pooling.project.", "sparse.")  # to the principal axes
     config = configure(place, tmp_path, "steps=1", "optim.lr=0.0", start=str(student))
     assert [teacher.name for teacher in config.teachers] == [str(place / "dinosr")]
     run(config, place, tmp_path / "still")
     after = load_file(tmp_path / "still" / "student" / "student.safetensors")
     assert before.keys() == after.keys()
-    still = load_student(tmp_path / "still")[0]
-    learnt = {name for name, _ in still.named_parameters() if not name.startswith(turned)}
+    learnt = {name for name, _ in load_student(student)[0].named_parameters()}  # not what is only counted
     assert [name for name in learnt if not torch.equal(before[name], after[name])] == []
-    still.student.pooling.centre.zero_()  # is counted, not learnt
-    start = load_student(student)[0]
-    start.student.pooling.centre.zero_()
-    audio, lengths = torch.randn(4, 8000) / 10, torch.full((4,), 8000)
-    with torch.inference_mode():
-        cosines = [made @ made.T for made in (model.embed(audio, lengths) for model in (start, still))]
-    torch.testing.assert_close(cosines[0], cosines[1], atol=1e-5, rtol=0)
     run(configure(place, tmp_path, "steps=2", start=str(student)), place, tmp_path / "on")
     after = load_file(tmp_path / "on" / "student" / "student.safetensors")
     assert not torch.equal(before["student.stem.weight"], after["student.stem.weight"])
