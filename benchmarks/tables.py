@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from earkit.benchmarks import distill_tables
+from earkit.benchmarks import distill_tables, quantize_tables
 from earkit.benchmarks.distill_tables import measured
 from earkit.benchmarks.results import load
 from earkit.distill.dinosr import DinoSR
@@ -97,6 +97,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "elastic_quality": distill_tables.elastic_quality,
     "token_robustness": distill_tables.token_robustness,
     "distill_throughput": distill_tables.distill_throughput,
+    "quantize_quality": quantize_tables.quantize_quality,
+    "teacher_speed": quantize_tables.teacher_speed,
 }
 
 

@@ -2,12 +2,24 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
+
+from earkit.cli import quantize
+from earkit.cli.quantize import Goal
 
 if TYPE_CHECKING:
-    from earkit.runtime.model_file import Latency
+    from earkit.runtime.model_file import Latency, ModelInfo
+
+
+class ExportCommand(TyperCommand):
+    """Lets `--int8` stand alone, as `--int8=speed`: typer has no options whose value may be left out."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - typer hides its class
+        """Give it the value."""
+        return super().parse_args(ctx, ["--int8=speed" if each == "--int8" else each for each in args])
 
 
 def export(
@@ -25,6 +37,18 @@ def export(
     codebook: Annotated[
         int | None, typer.Option(help="Give tokens of this one, from 0; default last.")
     ] = None,
+    int8: Annotated[
+        Goal | None,
+        typer.Option(
+            "--int8",
+            metavar="[=size]",
+            help="Quantize: <name>-int8.onnx, the fastest file; with =size the smallest, maybe of 4 bits.",
+            show_choices=False,
+        ),
+    ] = None,
+    calibration: Annotated[
+        Path | None, typer.Option(help="Of --int8: sounds to calibrate and measure on; default the run's.")
+    ] = None,
     streaming: Annotated[
         bool, typer.Option("--streaming", help="Make a step graph: frames and tokens of a stream.")
     ] = False,
@@ -36,23 +60,40 @@ def export(
 ) -> None:
     """Write a student as one ONNX file, verified against torch, with its card beside it."""
     from earkit.cli.progress import say
-    from earkit.export.mobile import for_phones, refuse_for_browsers
     from earkit.export.student import export_student
 
     asked = tuple(name.strip() for name in outputs.split(",")) if outputs is not None else ()
+    if int8 and streaming:
+        raise typer.BadParameter("--streaming makes a step graph, which stays float: leave out --int8")
+    if calibration and not int8:
+        raise typer.BadParameter("--calibration is of --int8: give that too")
+    if int8:
+        smaller = quantize.of_run(
+            place, out, int8, calibration, outputs=asked, depth=depth, codebook=codebook
+        )
+        further = _further(smaller.file, smaller.info, mobile=mobile, web=web)
+        quantize.answer(smaller, further, as_json=as_json)
+        return
     made = export_student(
         place, out, outputs=asked, depth=depth, codebook=codebook, streaming=streaming, say=say
     )
-    files = [made.file, made.card]
-    if web:
-        refuse_for_browsers(made.info)
-    if mobile:
-        phone = for_phones(made.file)
-        files += [phone.file, phone.required_operators]
+    files = [made.file, made.card, *_further(made.file, made.info, mobile=mobile, web=web)]
     drift = max(made.info.drift.values())
     say(f"{made.info.megabytes:.2f} MB, at most {drift:.1e} from torch; {_speed(made.info.latency)}")
     described = {"files": [str(file) for file in files], **json.loads(made.info.to_json())}
     print(json.dumps(described) if as_json else made.file)
+
+
+def _further(file: Path, info: "ModelInfo", *, mobile: bool, web: bool) -> list[Path]:
+    """Do what else was asked for; gives the files that this made."""
+    from earkit.export.mobile import for_phones, refuse_for_browsers
+
+    if web:
+        refuse_for_browsers(info)
+    if not mobile:
+        return []
+    phone = for_phones(file)
+    return [phone.file, phone.required_operators]
 
 
 def _speed(latency: tuple["Latency", ...]) -> str:

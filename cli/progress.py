@@ -76,6 +76,14 @@ class DistilLine(Line):
         say(f"step {report.step}, held out: {', '.join(shown)}")
 
 
+class RecoveryLine(Line):
+    """Recovery of a pruned teacher: call it with each report."""
+
+    def __call__(self, report: "Progress") -> None:
+        """Show one report."""
+        self.show(f"{_step(report)}  {_pace(report)}", last=report.step == report.steps)
+
+
 class TaskLine(Line):
     """The task stage: call it with each report of any phase."""
 

@@ -48,26 +48,48 @@ def hold_out(corpus: Corpus) -> tuple[Corpus, Corpus]:
     return Corpus(kept, corpus.skipped, corpus.source), Corpus(aside, (), corpus.source)
 
 
-@dataclass(frozen=True)
-class _Part:
-    """Segments of one part with the teacher's features by layer, each (frames, dim) per segment."""
+Features = Mapping[int, Sequence[Tensor]]
+"""By layer, (frames, dim) of each segment."""
 
-    batches: list[SegmentBatch]
-    clips: list[Clip]  # of each segment, in the order of the batches
+
+@dataclass(frozen=True)
+class Part:
+    """Segments of one part of a corpus, and what a network makes of them."""
+
+    clips: list[Clip]
+    """From which each segment is cut."""
     starts: list[int]
-    teacher: dict[int, list[Tensor]]
+    features: Features
+
+
+class Probes:
+    """Linear probes of frames, trained on segments of one part and scored on those of the other.
+
+    Labels are those that the clips have; without any, clusters of the features of the last layer.
+    """
+
+    def __init__(self, train: Part, held: Part) -> None:
+        self.labels = _labels(train, held)
+
+    def scores(self, train: Features, held: Features) -> dict[str, float]:
+        """Accuracy by task, of the layer that scores best."""
+        return {task: max(self._score(task, train[k], held[k]) for k in train) for task in self.labels}
+
+    def _score(self, task: str, train: Sequence[Tensor], held: Sequence[Tensor]) -> float:
+        (x, y), (u, v) = (
+            _examples(features, labels)
+            for features, labels in zip((train, held), self.labels[task], strict=True)
+        )
+        return ridge_accuracy(x, y, u, v)
 
 
 class Retention:
     """Probes of one teacher, computed once, against those of a student as often as asked."""
 
-    def __init__(self, train: _Part, held: _Part) -> None:
-        self.train, self.held = train, held
-        self.labels = _labels(train, held)
-        self.teacher_scores = {
-            task: max(self._score(task, train.teacher[k], held.teacher[k]) for k in train.teacher)
-            for task in self.labels
-        }
+    def __init__(self, train: "_Taught", held: "_Taught") -> None:
+        self.train, self.held = train.batches, held.batches
+        self.probes = Probes(train.part, held.part)
+        self.teacher_scores = self.probes.scores(train.part.features, held.part.features)
 
     @classmethod
     def prepare(
@@ -77,26 +99,17 @@ class Retention:
         teacher = next((each for each in teachers if each.teacher.layers), None)
         if teacher is None or not all(segments(corpus, data) for corpus in (training, held)):
             return None
-        parts = [_part(corpus, data, teacher) for corpus in (training, held)]
-        return cls(*parts)
+        return cls(*(_taught(corpus, data, teacher) for corpus in (training, held)))
 
     def measure(self, model: DistilledStudent) -> dict[str, float]:
         """Student's score over the teacher's by task; with tokens, their unit edit distance under noise."""
-        traces = [_layers(model, part.batches) for part in (self.train, self.held)]
-        found = {}
-        for task, reference in self.teacher_scores.items():
-            best = max(self._score(task, traces[0][k], traces[1][k]) for k in traces[0])
-            found[task] = round(best / max(reference, 1e-9), 4)
+        scores = self.probes.scores(_layers(model, self.train), _layers(model, self.held))
+        found = {
+            task: round(score / max(self.teacher_scores[task], 1e-9), 4) for task, score in scores.items()
+        }
         if model.token_head is not None:
-            found["unit_edit_distance"] = round(_token_drift(model, self.held.batches), 4)
+            found["unit_edit_distance"] = round(_token_drift(model, self.held), 4)
         return found
-
-    def _score(self, task: str, train: list[Tensor], held: list[Tensor]) -> float:
-        (x, y), (u, v) = (
-            _examples(features, labels)
-            for features, labels in zip((train, held), self.labels[task], strict=True)
-        )
-        return ridge_accuracy(x, y, u, v)
 
 
 def ridge_accuracy(x: Tensor, y: Tensor, u: Tensor, v: Tensor) -> float:
@@ -110,18 +123,31 @@ def ridge_accuracy(x: Tensor, y: Tensor, u: Tensor, v: Tensor) -> float:
     return float(((u @ weights + share).argmax(1) == v).double().mean())
 
 
-def _part(corpus: Corpus, data: SegmentConfig, teacher: TeacherAtWork) -> _Part:
-    cut = segments(corpus, data)
-    wanted = np.unique(np.linspace(0, len(cut) - 1, MOST).astype(int)).tolist()
-    batches = [batch for batch in segments_once(corpus, data, wanted) if batch.segments]
+def some_segments(corpus: Corpus, data: SegmentConfig, most: int = MOST) -> list[SegmentBatch]:
+    """Read so many segments, evenly over the corpus."""
+    wanted = np.unique(np.linspace(0, len(segments(corpus, data)) - 1, most).astype(int)).tolist()
+    return [batch for batch in segments_once(corpus, data, wanted) if batch.segments]
+
+
+@dataclass(frozen=True)
+class _Taught:
+    """A part by its teacher's features, and its audio."""
+
+    part: Part
+    batches: list[SegmentBatch]
+
+
+def _taught(corpus: Corpus, data: SegmentConfig, teacher: TeacherAtWork) -> _Taught:
+    batches = some_segments(corpus, data)
     layers = range(1, teacher.teacher.layers + 1)
     features: dict[int, list[Tensor]] = {k: [] for k in layers}
     for batch in batches:
         targets = teacher.live(batch.audio, batch.lengths, Needs(frozenset(layers)))
         for k in layers:
             features[k] += [x[there].cpu() for x, there in zip(targets.hidden[k], targets.valid, strict=True)]
-    order = [segment for batch in batches for segment in batch.segments]
-    return _Part(batches, [corpus.clips[cut[s].clip] for s in order], [cut[s].start for s in order], features)
+    cut = segments(corpus, data)
+    order = [cut[segment] for batch in batches for segment in batch.segments]
+    return _Taught(Part([corpus.clips[s.clip] for s in order], [s.start for s in order], features), batches)
 
 
 @torch.no_grad()
@@ -141,7 +167,7 @@ _Labels = list[list[tuple[int, int, int]]]
 """For each segment: first frame, end, class."""
 
 
-def _labels(train: _Part, held: _Part) -> dict[str, tuple[_Labels, _Labels]]:
+def _labels(train: Part, held: Part) -> dict[str, tuple[_Labels, _Labels]]:
     parts = (train, held)
     tasks = [task for task in ("phones", "words") if all(task in c.labels for p in parts for c in p.clips)]
     found = {task: _from_spans(task, parts) for task in tasks}
@@ -149,7 +175,7 @@ def _labels(train: _Part, held: _Part) -> dict[str, tuple[_Labels, _Labels]]:
     return told or {"clusters": _from_clusters(parts)}
 
 
-def _from_spans(task: str, parts: Sequence[_Part]) -> tuple[_Labels, _Labels]:
+def _from_spans(task: str, parts: Sequence[Part]) -> tuple[_Labels, _Labels]:
     """Phones label each frame by its centre; a word is one example, the mean of its frames."""
     numbers: dict[str, int] = {}
     found = []
@@ -172,10 +198,10 @@ def _from_spans(task: str, parts: Sequence[_Part]) -> tuple[_Labels, _Labels]:
     return found[0], found[1]
 
 
-def _from_clusters(parts: Sequence[_Part]) -> tuple[_Labels, _Labels]:
+def _from_clusters(parts: Sequence[Part]) -> tuple[_Labels, _Labels]:
     """k-means of the teacher's last layer, ten rounds from evenly spaced frames."""
-    last = max(parts[0].teacher)
-    frames = torch.cat(parts[0].teacher[last])
+    last = max(parts[0].features)
+    frames = torch.cat(list(parts[0].features[last]))
     centres = frames[torch.linspace(0, len(frames) - 1, min(CLUSTERS, len(frames))).long()]
     for _ in range(10):
         nearest = torch.cdist(frames, centres).argmin(1)
@@ -184,14 +210,14 @@ def _from_clusters(parts: Sequence[_Part]) -> tuple[_Labels, _Labels]:
         centres = torch.where(counts > 0, sums / counts.clamp(min=1), centres)
     found = []
     for part in parts:
-        numbers = (torch.cdist(x, centres).argmin(1).tolist() for x in part.teacher[last])
+        numbers = (torch.cdist(x, centres).argmin(1).tolist() for x in part.features[last])
         found.append([[(f, f + 1, n) for f, n in enumerate(row)] for row in numbers])
     return found[0], found[1]
 
 
-def _lengths(part: _Part) -> Iterator[int]:
-    """Frames that the teacher has of each segment; the student has as many, or one more."""
-    return (len(x) for x in next(iter(part.teacher.values())))
+def _lengths(part: Part) -> Iterator[int]:
+    """Frames of each segment; of a teacher's, a student has as many, or one more."""
+    return (len(x) for x in next(iter(part.features.values())))
 
 
 def _examples(features: Sequence[Tensor], labels: _Labels) -> tuple[Tensor, Tensor]:

@@ -52,7 +52,9 @@ def open_run(
 
 
 def _has_begun(folder: Path) -> bool:
-    """Whether the run, or a phase of it in a folder of its own, has a checkpoint."""
+    """Whether the run, or a phase of it in a folder of its own, has a checkpoint or what it begins with."""
+    if any(folder.glob("*/pruned")):
+        return True
     return any(saved(place) for place in (folder / "checkpoints", *folder.glob("*/checkpoints")))
 
 

@@ -53,6 +53,10 @@ class StudentConfig:
     """Windows of 10 ms that the first convolution spans, four of them in its own frame."""
     embedding_dim: int = 256
     pooling_heads: int = 0
+    inner_dims: tuple[int, ...] = ()
+    """Widths of the feed-forward layers, block by block, of a pruned student; else expansion * dim."""
+    block_heads: tuple[int, ...] = ()
+    """Attention heads, block by block, of a pruned student, each of width dim / heads; 0 does not attend."""
 
     def __post_init__(self) -> None:
         if self.size != "custom" and self.dim not in {0, SIZES[self.size]}:
@@ -82,9 +86,34 @@ class StudentConfig:
             raise ConfigError("student.attention_ahead is from 0 to student.attention_back, which is above 0")
         if self.stem < 4 or self.stem % 2:
             raise ConfigError(f"student.stem is {self.stem}: give an even number, 4 (its own frame) or more")
+        self._check_blocks()
+
+    def _check_blocks(self) -> None:
+        """Check what is given block by block."""
+        for name, least in (("inner_dims", 1), ("block_heads", int(self.block == "attention"))):
+            given = getattr(self, name)
+            if given and (len(given) != self.depth or min(given) < least):
+                raise ConfigError(
+                    f"student.{name} has {', '.join(map(str, given))}: give one number, {least} or more, for "
+                    f"each of the {self.depth} blocks, or none"
+                )
+        if self.block == "convolution" and any(self.block_heads):
+            raise ConfigError("student.block_heads is for blocks of attention or hybrid, not of convolution")
+
+    def inner_dim(self, block: int) -> int:
+        """Width of a block's feed-forward layer; blocks count from 1."""
+        return self.inner_dims[block - 1] if self.inner_dims else self.expansion * self.dim
+
+    def heads_of(self, block: int) -> int:
+        """Attention heads of a block, counted from 1."""
+        if self.block_heads:
+            return self.block_heads[block - 1]
+        return self.heads if self.attends(block) else 0
 
     def attends(self, block: int) -> bool:
         """Whether a block, counted from 1, has attention."""
+        if self.block_heads:
+            return self.block_heads[block - 1] > 0
         if self.block == "hybrid":
             return block in {(self.depth + 1) // 2, self.depth}
         return self.block == "attention"
@@ -117,11 +146,11 @@ class StudentConfig:
 class FeedForward(nn.Module):
     """Two linear layers over each frame."""
 
-    def __init__(self, dim: int, expansion: int) -> None:
+    def __init__(self, dim: int, inner_dim: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(dim)
-        self.rise = nn.Linear(dim, expansion * dim)
-        self.fall = nn.Linear(expansion * dim, dim)
+        self.rise = nn.Linear(dim, inner_dim)
+        self.fall = nn.Linear(inner_dim, dim)
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, time, dim) -> the same."""
@@ -151,12 +180,13 @@ class LocalAttention(nn.Module):
     A learned bias by distance, for each head, is all that a frame knows about places.
     """
 
-    def __init__(self, dim: int, heads: int, back: int, ahead: int) -> None:
+    def __init__(self, dim: int, heads: int, back: int, ahead: int, head_dim: int | None = None) -> None:
         super().__init__()
         self.heads, self.back, self.ahead = heads, back, ahead
+        self.head_dim = head_dim or dim // heads
         self.norm = nn.LayerNorm(dim)
-        self.query_key_value = nn.Linear(dim, 3 * dim)
-        self.out = nn.Linear(dim, dim)
+        self.query_key_value = nn.Linear(dim, 3 * heads * self.head_dim)
+        self.out = nn.Linear(heads * self.head_dim, dim)
         self.by_distance = nn.Parameter(torch.zeros(heads, back + ahead + 1))
         # Key j of a chunk's 'back' keys before it, its own and 'ahead' after, against its query i.
         distance = torch.arange(2 * back + ahead) - back - torch.arange(back)[:, None]
@@ -168,7 +198,7 @@ class LocalAttention(nn.Module):
 
     def forward(self, x: Tensor, valid: Tensor) -> tuple[Tensor, QueryKeyValue]:
         """(batch, time, dim), valid (batch, time, 1) -> (batch, time, dim), and what attended to what."""
-        batch, time, dim = x.shape
+        batch, time, _ = x.shape
         projected = (self.query_key_value(self.norm(x)) * valid).view(batch, time, 3, self.heads, -1)
         query, key, value = projected.permute(2, 0, 3, 1, 4)  # each (batch, heads, time, head dim)
         chunks = (time + self.back - 1) // self.back
@@ -176,7 +206,7 @@ class LocalAttention(nn.Module):
         q = F.pad(query, (0, 0, 0, end)).view(batch, self.heads, chunks, self.back, -1)
         k, v = (self._windows(each, chunks, end) for each in (key, value))
         seen = self._windows(valid.transpose(1, 2)[:, None, 0, :, None], chunks, end)[..., 0] > 0.5
-        scores = q @ k.transpose(-1, -2) / (dim // self.heads) ** 0.5  # (batch, heads, chunks, back, keys)
+        scores = q @ k.transpose(-1, -2) / self.head_dim**0.5  # (batch, heads, chunks, back, keys)
         scores = scores + self.by_distance[:, self.distance][:, None]
         counted = self.within & seen.unsqueeze(3)
         # Padded queries see nothing: a finite floor keeps their softmax free of NaN.
@@ -201,11 +231,17 @@ class StudentBlock(nn.Module):
         convolves, attends = config.block != "attention", config.attends(block)
         self.convolution = Convolution(config.dim, config.kernel, config.kernel_ahead) if convolves else None
         self.attention = (
-            LocalAttention(config.dim, config.heads, config.attention_back, config.attention_ahead)
+            LocalAttention(
+                config.dim,
+                config.heads_of(block),
+                config.attention_back,
+                config.attention_ahead,
+                config.dim // config.heads,
+            )
             if attends
             else None
         )
-        self.feed_forward = FeedForward(config.dim, config.expansion)
+        self.feed_forward = FeedForward(config.dim, config.inner_dim(block))
 
     def forward(self, x: Tensor, valid: Tensor) -> tuple[Tensor, QueryKeyValue | None]:
         """(batch, time, dim), valid (batch, time, 1) -> (batch, time, dim), and the attention if any."""

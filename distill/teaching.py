@@ -20,8 +20,9 @@ from earkit.runtime.errors import CheckpointError
 if TYPE_CHECKING:
     from earkit.distill.teachers.huggingface import Teacher
     from earkit.distill.teachers.onnx_embedder import OnnxTeacher
+    from earkit.distill.teachers.student_teacher import StudentTeacher
 
-AnyTeacher = Union["Teacher", "OnnxTeacher"]
+AnyTeacher = Union["Teacher", "OnnxTeacher", "StudentTeacher"]
 
 
 class TeacherAtWork:

@@ -24,12 +24,13 @@ from earkit.distill.distilled import (
 from earkit.distill.front_end import FRAME, HOP, LEAD, WINDOW
 from earkit.distill.student import StudentConfig
 from earkit.export.graph import OPSET, Selection, clip_graph, select
-from earkit.export.latency import latency, machine
+from earkit.export.latency import latency
 from earkit.export.streaming import stream_graph, verify_stream
 from earkit.export.verify import verify
 from earkit.runtime.atomic import replacing, write_text
 from earkit.runtime.audio import SAMPLE_RATE
 from earkit.runtime.errors import CheckpointError, ConfigError
+from earkit.runtime.machine import machine
 from earkit.runtime.model_card import model_card
 from earkit.runtime.model_file import KEY, SCHEMA, ModelInfo, Sparse, Tokens, read_model_file
 
@@ -134,7 +135,7 @@ def _description(
         depth=selection.depth,
         parameters=sum(prod(each.dims) for each in floats),
         megabytes=round(proto.ByteSize() / 1e6, 3),
-        teachers=provenance.teachers,
+        teachers=tuple(Path(teacher).name for teacher in provenance.teachers),  # no paths of the machine
         data=Path(provenance.data).name,
         licences=provenance.licences,
         audio_seconds=provenance.audio_seconds,

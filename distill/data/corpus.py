@@ -20,14 +20,12 @@ from earkit.distill.data import manifests, shards
 from earkit.runtime.atomic import append, replacing
 from earkit.runtime.audio import SAMPLE_RATE, Audio, AudioInfo, probe, read
 from earkit.runtime.errors import AudioError, DataError
+from earkit.runtime.sound_files import FOREIGN, SOUNDS
 
 MANIFESTS = ("manifest.csv", "manifest.tsv")
-SOUNDS = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf", ".w64")
 
 Progress = Callable[[int, int], None]
 """Hears how many of how many files were looked at."""
-
-FOREIGN = (".m4a", ".aac", ".mp4", ".webm", ".wma", ".mka", ".amr", ".ape", ".wv")
 
 _VERSION = 1  # of the index
 _THREADS = 8  # headers are small: disks and networks answer several questions at once

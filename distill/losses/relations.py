@@ -97,8 +97,6 @@ class Relations(nn.Module):
         self.block, layer = shape.layer_map[-1]
         self.layer = config.teacher_layer or layer
         if any(self.parts):
-            common = math.gcd(shape.student_dim, shape.teacher_dim)
-            self.heads = max(n for n in range(1, config.heads + 1) if common % n == 0)
             self.project = nn.Linear(shape.student_dim, 3 * shape.student_dim)
 
     def needs(self) -> Needs:
@@ -114,13 +112,19 @@ class Relations(nn.Module):
             own, other = self._student_projections(student), teacher.attention[self.layer]
             for part, x, y in zip(self.parts, own, other, strict=True):
                 if part:
-                    divergence = relation_divergence(split(x, self.heads), split(y, self.heads), valid)
+                    heads = self._heads(x, y)
+                    divergence = relation_divergence(split(x, heads), split(y, heads), valid)
                     loss = loss + part * divergence
         if self.config.gram:
             share = self.config.gram / len(self.layer_map)
             for block, layer in self.layer_map:
                 loss = loss + share * gram_error(student.hidden[block], teacher.hidden[layer], valid)
         return loss
+
+    def _heads(self, student: Tensor, teacher: Tensor) -> int:
+        """Count the relation heads: at most as many as asked for, and dividing both over all their heads."""
+        common = math.gcd(*(x.shape[1] * x.shape[3] for x in (student, teacher)))
+        return max(n for n in range(1, self.config.heads + 1) if common % n == 0)
 
     def _student_projections(self, student: StudentTrace) -> tuple[Tensor, ...]:
         """Query, key, value, each (batch, heads, time, d)."""

@@ -17,6 +17,7 @@ from earkit.runtime.errors import CheckpointError, TeacherNotFoundError
 if TYPE_CHECKING:
     from earkit.distill.teachers.huggingface import Teacher
     from earkit.distill.teachers.onnx_embedder import OnnxTeacher
+    from earkit.distill.teachers.student_teacher import StudentTeacher
 
 RELEASED = {"dinosr_base": "https://data.csail.mit.edu/placesaudio/dinosr/dinosr.ckpt"}
 """Checkpoints that their authors publish, by the name that fetches them."""
@@ -24,6 +25,8 @@ URL_OVERRIDE = "EARKIT_DINOSR_URL"
 RUNS = Path("runs")
 EMBEDDER = "embedder.toml"
 """What describes an ONNX embedder in its folder."""
+STUDENT = "student.json"
+"""What describes a student of ours in its folder."""
 DESCRIBED = Path(__file__).parent / "embedders"
 WAYS_ON = (
     "train one with `kit pretrain --config dinosr_base`, import a checkpoint with `kit teachers import`, or "
@@ -64,19 +67,23 @@ def not_found(name: str) -> TeacherNotFoundError:
 
 def load_teacher_by_name(
     name_or_path: str | Path, progress: Progress | None = None
-) -> "tuple[Teacher | OnnxTeacher, Path]":
+) -> "tuple[Teacher | OnnxTeacher | StudentTeacher, Path]":
     """Resolve and load a teacher of any kind; gives its folder too."""
     found = resolve(name_or_path, progress)
     return load_found(found, str(name_or_path)), found if found.is_dir() else found.parent
 
 
-def load_found(found: Path, name: str | None = None) -> "Teacher | OnnxTeacher":
-    """Load what `find` or `resolve` gave: a Hugging Face folder, or the description of an ONNX embedder."""
+def load_found(found: Path, name: str | None = None) -> "Teacher | OnnxTeacher | StudentTeacher":
+    """Load what `find` or `resolve` gave: a folder of a teacher or student, or an ONNX embedder's TOML."""
     description = found if found.suffix == ".toml" else found / EMBEDDER
     if description.is_file():
         from earkit.distill.teachers.onnx_embedder import load_onnx  # noqa: PLC0415 - torch, when needed
 
         return load_onnx(description, name)
+    if (found / STUDENT).is_file():
+        from earkit.distill.teachers.student_teacher import load_as_teacher  # noqa: PLC0415 - the same
+
+        return load_as_teacher(found, name)
     from earkit.distill.teachers.huggingface import load  # noqa: PLC0415 - the same
 
     return load(found, name)
@@ -123,7 +130,7 @@ def teachers_cache() -> Path:
 
 
 def _model_folder(place: Path) -> Path:
-    for folder in (place, place / "teacher"):
+    for folder in (place, place / "teacher", place / "student"):
         if _describes_a_model(folder):
             return folder
     if (place / "checkpoints").is_dir():
@@ -134,7 +141,7 @@ def _model_folder(place: Path) -> Path:
 
 
 def _describes_a_model(folder: Path) -> bool:
-    return any((folder / name).is_file() for name in ("config.json", EMBEDDER))
+    return any((folder / name).is_file() for name in ("config.json", EMBEDDER, STUDENT))
 
 
 def _address(name: str) -> str:

@@ -102,7 +102,7 @@ def test_without_labels_the_teachers_own_clusters_are_asked_for(tmp_path: Path) 
     probes = Retention.prepare(*corpora, DATA, [Listener().teaches()])
     assert probes is not None
     assert set(probes.teacher_scores) == {"clusters"}
-    found = torch.tensor([n for row in probes.labels["clusters"][0] for *_, n in row])
+    found = torch.tensor([n for row in probes.probes.labels["clusters"][0] for *_, n in row])
     assert len(found.unique()) == 48
     assert probes.measure(student(listens=True)) == {"clusters": 1.0}
     assert probes.measure(student(listens=False))["clusters"] < 0.4
@@ -117,7 +117,7 @@ def test_labels_stand_where_the_middle_of_a_frame_is(
         cut = segments(corpus, DATA)
         order = [s for batch in segments_once(corpus, DATA, range(len(cut))) for s in batch.segments]
         for task, known in names.items():
-            rows = probes.labels[task][side]
+            rows = probes.probes.labels[task][side]
             assert len(rows) == len(cut) == 2 * len(corpus.clips)
             for row, number in zip(rows, order, strict=True):
                 clip, start, samples = cut[number]

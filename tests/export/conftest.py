@@ -62,7 +62,7 @@ def save(place: Path, model: DistilledStudent) -> Path:
     """A run folder with a student."""
     provenance = Provenance(
         name=place.name,
-        teachers=("ear",),
+        teachers=("somewhere/ear",),
         data="/somewhere/private/clips.csv",
         licences=("CC0",),
         audio_seconds=7200.0,

@@ -4,14 +4,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
+from onnxruntime.quantization import quantize_dynamic
 
 from earkit.distill.distilled import DistilledStudent, load_student
 from earkit.export.student import Exported, export_student
 from earkit.runtime.errors import ConfigError
-from earkit.runtime.model_file import read_model_file
+from earkit.runtime.model_file import KEY, read_model_file
+from earkit.runtime.streaming_model import StreamingModel
 
 LENGTHS = [1, 7_000, 12_801]
 
@@ -63,6 +66,46 @@ def test_a_stream_is_the_whole_file(run: Path, stream: Exported, steps: list[int
             assert given["frame_lengths"][i] == time
             np.testing.assert_allclose(given["frames"][i, :time], frames[0], atol=1e-4)
             assert given["tokens"][i, :time].tolist() == model.tokens(frames)[1, 0].tolist()
+
+
+def test_the_runtime_streams_it_as_the_whole_file(stream: Exported, exported: Exported) -> None:
+    audio = np.random.default_rng(1).standard_normal(30_011).astype(np.float32) / 20
+    session = onnxruntime.InferenceSession(str(exported.file), providers=["CPUExecutionProvider"])
+    whole = {"audio": audio[None], "lengths": np.array([len(audio)])}
+    frames, tokens = (each[0] for each in session.run(["frames", "tokens"], whole))
+    streams = play(stream.file, audio)
+    for made in streams:
+        np.testing.assert_allclose(made["frames"], frames, atol=1e-4)
+        assert made["tokens"].tolist() == tokens.tolist()
+        assert made["frames"].tobytes() == streams[0]["frames"].tobytes()
+
+
+def test_the_runtime_streams_int8_too(stream: Exported, tmp_path: Path) -> None:
+    audio = np.random.default_rng(1).standard_normal(30_011).astype(np.float32) / 20
+    file = tmp_path / "owl-stream-int8.onnx"
+    quantize_dynamic(stream.file, file, op_types_to_quantize=["MatMul"])
+    proto = onnx.load(file)
+    assert "MatMulInteger" in {node.op_type for node in proto.graph.node}
+    onnx.helper.set_model_props(proto, {KEY: stream.info.to_json()})
+    onnx.save(proto, file)
+    floats, streams = play(stream.file, audio)[0]["frames"], play(file, audio)
+    ints = streams[0]["frames"]
+    for made in streams:
+        assert made["frames"].tobytes() == ints.tobytes()
+    cosine = (floats * ints).sum(1) / (np.linalg.norm(floats, axis=1) * np.linalg.norm(ints, axis=1))
+    assert cosine.min() > 0.99
+
+
+def play(file: Path, audio: np.ndarray) -> list[dict[str, np.ndarray]]:
+    """Frames and tokens by the runtime, for chunks of several sizes."""
+    model, made = StreamingModel.load(file), []
+    for size in (37, 1600, 100_000):
+        own = model.stream()
+        given = [own.push(audio[i : i + size]) for i in range(0, len(audio), size)] + [own.flush()]
+        made.append(
+            {name: np.concatenate([getattr(x, name) for x in given]) for name in ("frames", "tokens")}
+        )
+    return made
 
 
 def test_it_says_how_it_is_fed(stream: Exported) -> None:

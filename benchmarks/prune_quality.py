@@ -1,0 +1,112 @@
+"""Does pruning pay, and does Taylor know better than the lot? Quality and speed at 60 % of the multiply-adds.
+
+    python -m earkit.benchmarks.prune_quality [--seeds 3] [--steps 300] [--recovery 150]
+
+For each seed the default `tiny` student of `distill_quality` is pruned to 60 % of its multiply-adds: in one
+round by Taylor, magnitude and lot, with the same steps of recovery after it, and by Taylor in three rounds.
+Phones and words are linear probes of frozen frames on speakers never heard, as they are at the end, and of
+one round right after pruning (`pruned`); `retained` is the worse of the two over that of the whole student.
+Speed is that of the model file, on one thread, in turns with the whole student's. Every row is stored when it
+is done.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from earkit.benchmarks import distilled as bench
+from earkit.benchmarks.results import load_rows, store
+from earkit.compress.prune import prune
+from earkit.compress.prune_config import Target, prune_config
+from earkit.distill.distilled import DistilledStudent
+from earkit.distill.run_folder import open_run
+from earkit.distill.speech.synthetic_corpus import default_corpus
+from earkit.export.graph import clip_graph, select
+from earkit.runtime.cache import cache_folder
+
+NAME = "prune_quality"
+COMMAND = "python -m earkit.benchmarks.prune_quality"
+MACS = 0.6
+VARIANTS = {
+    "random": ("random", 1),
+    "magnitude": ("magnitude", 1),
+    "taylor": ("taylor", 1),
+    "taylor, 3 rounds": ("taylor", 3),
+}
+"""Importance and rounds."""
+TASKS = ("phones", "words")
+
+
+def probes(model: DistilledStudent, manifest: Path, seed: int) -> dict[str, float]:
+    """Probe the frames of a student."""
+    return bench.probes(manifest, bench.student_features(model), seed)
+
+
+def measure(
+    start: Path, manifest: Path, seed: int, name: str, *, recovery: int, whole: dict[str, float]
+) -> dict[str, Any]:
+    """Prune one student in one way, unless that is done, and score it. whole: scores of the whole student."""
+    importance, rounds = VARIANTS[name]
+    run = start.parent / f"pruned_{name.replace(', ', '_').replace(' ', '_')}"
+    config = prune_config(
+        start, Target(macs=MACS), importance=importance, rounds=rounds, steps=recovery, seed=seed
+    )
+    corpus = open_run(run, config, manifest, fresh=False, say=bench.quiet)
+    made = prune(
+        config,
+        corpus,
+        run,
+        to_graph=lambda model: clip_graph(model, select(model)),
+        report=bench.quiet,
+        say=bench.quiet,
+    )
+    after = probes(bench.load(run), manifest, seed)
+    row: dict[str, Any] = {
+        "inner_dims": made.rows[-1].inner_dims,
+        "parameters": made.rows[-1].parameters,
+        "multiply_adds": round(made.rows[-1].multiply_adds / made.rows[0].multiply_adds, 3),
+        "speed": made.rows[-1].speed,
+        **after,
+        "retained": round(min(after[task] / whole[task] for task in TASKS), 4),
+    }
+    if rounds == 1:
+        cut = probes(bench.load(run / "round-1" / "pruned"), manifest, seed)
+        row |= {f"pruned {task}": cut[task] for task in TASKS}
+    return row
+
+
+def main() -> None:
+    """Measure what is missing, and store each row."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--recovery", type=int, default=150)
+    parser.add_argument("--runs", type=Path, default=cache_folder() / "bench")
+    arguments = parser.parse_args()
+    manifest = default_corpus()
+    settings = {"steps": arguments.steps, "recovery": arguments.recovery, "multiply_adds": MACS}
+    rows = load_rows(NAME, settings)
+    done = {(row["name"], row["seed"]): row for row in rows}
+
+    def keep(name: str, seed: int, found: dict[str, Any]) -> dict[str, Any]:
+        row = {"name": name, "seed": seed, **found}
+        rows.append(row)
+        print(row, flush=True)
+        store(NAME, COMMAND, rows, **settings)
+        return row
+
+    for seed in range(arguments.seeds):
+        teacher = str(bench.teacher_run(arguments.runs, seed, manifest))
+        given = [f"steps={arguments.steps}"]
+        start = bench.student_run(
+            arguments.runs, "default", seed, manifest, teachers=[teacher], overrides=given
+        )
+        whole = done.get(("whole", seed)) or keep("whole", seed, probes(bench.load(start), manifest, seed))
+        for name in VARIANTS:
+            if (name, seed) not in done:
+                recovery = arguments.recovery
+                keep(name, seed, measure(start, manifest, seed, name, recovery=recovery, whole=whole))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""How much faster and smaller than its teacher? A `dinosr_base` in torch float32 against a `tiny` student.
+
+    python -m earkit.benchmarks.teacher_speed [--rounds 7] [--steps 300]
+
+The teacher's encoder has random weights: they change nothing about its time. The student is the default one
+of the other benchmarks, exported, and quantized by `kit quantize` for speed and for size. In every round each
+runs a clip of 10 s twice and the second time counts: in the first one the threads of whoever ran before come
+to rest, and the caches fill.
+"""
+
+import argparse
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+
+from earkit.benchmarks import distilled as bench
+from earkit.benchmarks.results import store
+from earkit.compress.calibration_clips import clips_of_run
+from earkit.compress.graph import open_graph, run
+from earkit.compress.quantize import quantize
+from earkit.distill.dinosr import DinoSR
+from earkit.distill.pretrain import load_config
+from earkit.distill.speech.synthetic_corpus import default_corpus
+from earkit.export.student import export_student
+from earkit.runtime.audio import SAMPLE_RATE
+from earkit.runtime.cache import cache_folder
+
+NAME = "teacher_speed"
+COMMAND = "python -m earkit.benchmarks.teacher_speed"
+SECONDS = 10
+TEACHER = "dinosr_base"
+THREADS = (1, 2)
+
+Hears = Callable[[NDArray[np.float32]], object]
+
+
+def student_files(student_run: Path, folder: Path) -> dict[str, Path]:
+    """Export a student, and quantize it for speed and for size."""
+    clips = clips_of_run(student_run)
+    assert clips is not None
+    file = export_student(student_run, folder / "float.onnx").file
+    fast, small = (
+        quantize(file, clips, goal=goal, out=folder / f"{goal}.onnx", say=print) for goal in ("speed", "size")
+    )
+    return {
+        "`tiny`, float32 ONNX": file,
+        f"`tiny`, {fast.chosen or 'float32'}": fast.file,
+        f"`tiny`, {small.chosen or 'float32'}": small.file,
+    }
+
+
+def teacher() -> torch.nn.Module:
+    """Give the encoder alone, without what only training needs."""
+    torch.manual_seed(0)
+    network: torch.nn.Module = DinoSR(load_config(TEACHER).model).student
+    return network.eval()
+
+
+def times(contestants: dict[str, Hears], rounds: int) -> dict[str, list[float]]:
+    """Seconds of each in every round, all in turns; a first round does not count."""
+    noise = (np.random.default_rng(0).standard_normal(SECONDS * SAMPLE_RATE) / 10).astype(np.float32)
+    taken: dict[str, list[float]] = {name: [] for name in contestants}
+    for _ in range(1 + rounds):
+        for name, hear in contestants.items():
+            hear(noise)
+            begun = perf_counter()
+            hear(noise)
+            taken[name].append(perf_counter() - begun)
+    return {name: each[1:] for name, each in taken.items()}
+
+
+def main() -> None:
+    """Time all, and store."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--runs", type=Path, default=cache_folder() / "bench")
+    arguments = parser.parse_args()
+    manifest = default_corpus()
+    taught_by = str(bench.teacher_run(arguments.runs, 0, manifest))
+    student = bench.student_run(
+        arguments.runs, "default", 0, manifest, teachers=[taught_by], overrides=[f"steps={arguments.steps}"]
+    )
+    network = teacher()
+    name = f"`{TEACHER}`, torch float32"
+    with tempfile.TemporaryDirectory() as folder:
+        files = student_files(student, Path(folder))
+        sizes = {name: 4 * sum(p.numel() for p in network.parameters())}
+        sizes |= {label: file.stat().st_size for label, file in files.items()}
+        protos = {label: onnx.load(file) for label, file in files.items()}
+    rows: list[dict[str, Any]] = [{"name": each, "megabytes": size / 1e6} for each, size in sizes.items()]
+    for threads in THREADS:
+        torch.set_num_threads(threads)
+        contestants: dict[str, Hears] = {name: lambda clip: network(torch.from_numpy(clip)[None])}
+        for label, proto in protos.items():
+            session = open_graph(proto, threads)
+            contestants[label] = lambda clip, session=session: run(session, [clip])  # type: ignore[misc]
+        with torch.inference_mode():
+            taken = times(contestants, arguments.rounds)
+        for row in rows:
+            own = taken[row["name"]]
+            ratios = [t / o for t, o in zip(taken[name], own, strict=True)]
+            row[f"milliseconds, threads: {threads}"] = round(1000 * median(own), 2)
+            row[f"times teacher, threads: {threads}"] = round(median(ratios), 1)
+    for row in rows:
+        row["times smaller"] = round(rows[0]["megabytes"] / row["megabytes"], 1)
+        print(row)
+    print(store(NAME, COMMAND, rows, rounds=arguments.rounds, seconds=SECONDS, steps=arguments.steps))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+"""The ranges that activations have: what static quantization must know beforehand.
+
+optimum's `CalibrationConfig` says how, onnxruntime's calibrators do it. optimum's `ORTQuantizer.fit` is not
+used: it wants a dataset of its own kind, and it holds every activation of every clip at once, for its
+`partial_fit` forgets the clips before.
+"""
+
+import io
+import tempfile
+from collections.abc import Sequence
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import numpy as np
+import onnx
+from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod
+from optimum.onnxruntime.configuration import CalibrationConfig
+
+from earkit.compress.graph import WEIGHING, Samples
+
+Method = Literal["min-max", "entropy", "percentile"]
+METHODS: tuple[Method, ...] = ("min-max", "entropy", "percentile")
+Ranges = dict[str, tuple[float, float]]
+"""Smallest and largest value of a tensor that is worth telling apart, by name."""
+
+_OPTIONS: dict[Method, dict[str, Any]] = {
+    "min-max": {"method": CalibrationMethod.MinMax},
+    "entropy": {"method": CalibrationMethod.Entropy, "num_bins": 128, "num_quantized_bins": 128},
+    "percentile": {"method": CalibrationMethod.Percentile, "num_bins": 2048, "percentile": 99.999},
+}
+
+
+def calibrate(proto: onnx.ModelProto, sounds: Sequence[Samples], method: Method) -> Ranges:
+    """Run sounds, each alone, and look at what goes into and comes out of every node with weights."""
+    config = CalibrationConfig("clips", "", "", len(sounds), **_OPTIONS[method])
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "float.onnx"
+        onnx.save(proto, file)
+        calibrator = config.create_calibrator(
+            file, list(WEIGHING), augmented_model_name=str(Path(folder) / "augmented.onnx")
+        )
+        with redirect_stdout(io.StringIO()):  # the calibrators print
+            for sound in sounds:
+                calibrator.collect_data(_Reader(sound))
+            found = calibrator.compute_data()
+    ends = {name: [np.asarray(end).item() for end in data.range_value] for name, data in found.items()}
+    return {name: cast("tuple[float, float]", tuple(pair)) for name, pair in ends.items()}
+
+
+class _Reader(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime publishes no types
+    """One sound: of several, the calibrators want all to be of one length."""
+
+    def __init__(self, sound: Samples) -> None:
+        self._left = iter([{"audio": sound[None], "lengths": np.array([len(sound)])}])
+
+    def get_next(self) -> dict[str, Any] | None:
+        return next(self._left, None)

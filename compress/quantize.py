@@ -1,0 +1,191 @@
+"""Quantization: a float model file becomes the fastest or the smallest one that passes the gate.
+
+For speed: int8 arithmetic, dynamic or static. For size: those, and whatever stores less.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import onnx
+
+from earkit.compress.bias_correction import corrected
+from earkit.compress.calibration import METHODS, Ranges, calibrate
+from earkit.compress.calibration_clips import CalibrationClips
+from earkit.compress.fidelity import JUDGED_BY, Fidelity, Parent
+from earkit.compress.gate import Candidate, Goal, Measured, best, measure, unlike
+from earkit.compress.graph import Samples, copy
+from earkit.compress.int8 import dynamic_int8, static_int8
+from earkit.compress.paired_latency import SECONDS
+from earkit.compress.sensitivity import mixed_int8, sensitivities
+from earkit.compress.weight_storage import eight_bits, four_bits, half
+from earkit.runtime.atomic import replacing, write_text
+from earkit.runtime.errors import ConfigError
+from earkit.runtime.machine import machine
+from earkit.runtime.model_card import model_card
+from earkit.runtime.model_file import KEY, Latency, ModelInfo, read_model_file
+
+PACKAGES = ("earkit", "onnx", "onnxruntime", "optimum", "optimum-onnx")
+SHARES = (1 / 8, 1 / 4, 1 / 2)
+"""Of the nodes that mixed plans leave in float; the first that passes is the last that is tried."""
+
+Say = Callable[[str], None]
+Tried = list[tuple[Candidate, Fidelity]]
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """What was written, and all that was tried."""
+
+    file: Path
+    card: Path
+    info: ModelInfo
+    chosen: str
+    """Name of the way that was taken; empty where none pays and the float file is kept."""
+    rows: tuple[Measured, ...]
+
+
+def quantize(
+    model: Path,
+    clips: CalibrationClips,
+    *,
+    goal: Goal = "speed",
+    folder: Path | None = None,
+    out: Path | None = None,
+    say: Say = lambda _: None,
+) -> Quantized:
+    """Write the best that passes the gate and its card; where nothing does, the float file stays.
+
+    out: the file; without it, <model>-int8.onnx (or -int4, -float16) beside it. folder: of a model in a
+    passing place, where it is to be, by the name that it gives itself; a float file that stays goes there.
+    """
+    info = read_model_file(model)
+    _refuse(info, model, out)
+    proto = onnx.load(model)
+    tried = try_all(Parent(proto, clips), goal, say)
+    say("timing all, in turns")
+    candidates, fidelities = zip(*tried, strict=True)
+    rows = measure(proto, candidates, fidelities, goal)
+    winner = best(rows, goal)
+    if not winner and not out and not folder:
+        return Quantized(model, model.with_suffix(".md"), info, "", rows)
+    suffix = f"-{winner.candidate.weights}" if winner else ""
+    file = out or (folder / f"{info.name}{suffix}.onnx" if folder else _beside(model, suffix))
+    if winner:
+        proto, info = winner.candidate.proto, describe(info, winner)
+    _write(file, proto, info)
+    return Quantized(file, file.with_suffix(".md"), info, winner.candidate.name if winner else "", rows)
+
+
+def _beside(model: Path, suffix: str) -> Path:
+    return model.with_name(f"{model.stem}{suffix}.onnx")
+
+
+def _refuse(info: ModelInfo, model: Path, out: Path | None) -> None:
+    """Refuse what cannot be quantized, before any work."""
+    if out is not None and out.suffix != ".onnx":
+        raise ConfigError(f"a model file ends in .onnx: give --out {out.with_suffix('.onnx')}, not {out}")
+    if out is not None and out.absolute() == model.absolute():
+        raise ConfigError(f"--out {out} would replace the float file: give it another name")
+    if model.suffix != ".onnx":
+        raise ConfigError(f"{model} is not an .onnx file: quantize the one that it was made of")
+    if info.stream:
+        raise ConfigError(f"{info.name} is a step graph, which is not quantized: leave it in float")
+    if info.precision != ModelInfo.precision:
+        raise ConfigError(
+            f"{info.name} is {info.precision} already: quantize the float file that it was made of"
+        )
+    if not set(JUDGED_BY) & set(info.outputs):
+        raise ConfigError(
+            f"{info.name} gives only {', '.join(info.outputs)}, by which a quantized file cannot be judged: "
+            "export it with --outputs that name embedding, frames or scores too"
+        )
+
+
+def try_all(parent: Parent, goal: Goal, say: Say = lambda _: None) -> Tried:
+    """Quantize in every way that may serve the goal, and compare each with the float graph."""
+    proto, sounds = parent.proto, calibrated(parent.clips)
+
+    def compare(candidate: Candidate) -> tuple[Candidate, Fidelity]:
+        say(f"tried {candidate.name}")
+        return candidate, parent.compare(candidate.proto)
+
+    ranges = {method: calibrate(proto, sounds, method) for method in METHODS}
+    static = [
+        compare(Candidate(f"static int8, {method}", "int8", static_int8(proto, found)))
+        for method, found in ranges.items()
+    ]
+    tried = [compare(Candidate("dynamic int8", "int8", dynamic_int8(proto))), *static]
+    truest = max(range(len(static)), key=lambda i: static[i][1].cosine)
+    found = ranges[METHODS[truest]]
+    if all(unlike(fidelity) for _, fidelity in static):
+        for candidate in rescued(proto, found, sounds):
+            tried.append(compare(candidate))
+            if not unlike(tried[-1][1]):
+                break
+    if goal == "size":
+        tried += [compare(candidate) for candidate in small(proto, found, sounds)]
+    return tried
+
+
+def calibrated(clips: CalibrationClips) -> list[Samples]:
+    """Every second sound is enough for ranges; probes are trained on all."""
+    return [sound.samples for sound in clips.calibration[::2]]
+
+
+def rescued(proto: onnx.ModelProto, ranges: Ranges, sounds: list[Samples]) -> Iterator[Candidate]:
+    """Make static int8 truer, at first without loss of speed."""
+    yield Candidate(
+        "static int8, biases corrected", "int8", corrected(proto, lambda p: static_int8(p, ranges), sounds)
+    )
+    lost = sensitivities(proto, ranges, sounds)
+    for share in SHARES:
+        name = f"static int8, {share:.1%} of the nodes in float"
+        yield Candidate(name, "int8", mixed_int8(proto, ranges, lost, share))
+
+
+def small(proto: onnx.ModelProto, ranges: Ranges, sounds: list[Samples]) -> Iterator[Candidate]:
+    """Store less, for the size alone."""
+    yield Candidate("float16 storage", "float16", half(proto))
+    yield Candidate("int8 storage", "int8", half(eight_bits(proto)))
+    four = corrected(proto, lambda p: four_bits(static_int8(p, ranges)), sounds)
+    yield Candidate("int4 storage, static int8", "int4", four)
+    yield Candidate("int4 storage, static int8, rest float16", "int4", half(four))
+
+
+def describe(info: ModelInfo, chosen: Measured) -> ModelInfo:
+    """Describe the quantized file by its parent's description and what was measured."""
+    proto, fidelity = chosen.candidate.proto, chosen.fidelity
+    judged = next(name for name in JUDGED_BY if name in info.outputs)
+    drift = {judged: 1 - fidelity.cosine, f"{judged}, worst": 1 - fidelity.worst_cosine}
+    drift |= {f"{judged}, in a batch": 1 - fidelity.together}
+    drift |= {"tokens": 1 - fidelity.tokens} if fidelity.tokens is not None else {}
+    drift |= {"frames": fidelity.frames} if fidelity.frames is not None else {}
+    made = dataclasses.replace(
+        info,
+        name=f"{info.name}-{chosen.candidate.weights}",
+        precision=chosen.candidate.name,
+        megabytes=round(chosen.megabytes, 3),
+        quality=info.quality
+        | {f"{task}, of float": round(kept, 4) for task, kept in fidelity.probes.items()},
+        drift={name: round(max(value, 0.0), 6) for name, value in drift.items()},
+        latency=tuple(Latency(SECONDS, s.threads, round(s.milliseconds, 3)) for s in chosen.speeds),
+        machine=machine(),
+        operators=tuple(sorted({node.op_type for node in proto.graph.node})),
+        versions=info.versions | {name: version(name) for name in PACKAGES},
+        card="",
+    )
+    return dataclasses.replace(made, card=model_card(made))
+
+
+def _write(file: Path, proto: onnx.ModelProto, info: ModelInfo) -> None:
+    """Write the file and its card, whole or not at all."""
+    written = copy(proto)
+    onnx.helper.set_model_props(written, {KEY: info.to_json()})
+    onnx.checker.check_model(written, full_check=True)
+    with replacing(file) as temporary:
+        temporary.write_bytes(written.SerializeToString())
+        read_model_file(temporary)
+    write_text(file.with_suffix(".md"), info.card)
