@@ -13,8 +13,16 @@ from earkit.cli import corpus, teachers
 from earkit.cli.demo import demo
 from earkit.cli.distill import distill
 from earkit.cli.doctor import doctor
-from earkit.cli.export import export
+from earkit.cli.embed import embed
+from earkit.cli.export import ExportCommand, export
+from earkit.cli.index import index
+from earkit.cli.info import info
 from earkit.cli.pretrain import pretrain
+from earkit.cli.prune import prune
+from earkit.cli.quantize import quantize
+from earkit.cli.search import search
+from earkit.cli.stream import stream
+from earkit.cli.tokens import tokens
 from earkit.runtime.errors import EarkitError
 from earkit.runtime.extras import missing_extra
 
@@ -39,10 +47,18 @@ app = typer.Typer(
 # One line per verb. Their modules import at the top only what is light: `kit --help` loads them all.
 app.command()(pretrain)
 app.command()(distill)
-app.command()(export)
+app.command()(prune)
+app.command(cls=ExportCommand)(export)
+app.command()(quantize)
 app.add_typer(teachers.app, name="teachers")
 app.add_typer(corpus.app, name="corpus")
 app.command()(doctor)
+app.command()(embed)
+app.command()(tokens)
+app.command()(stream)
+app.command()(index)
+app.command()(search)
+app.command()(info)
 app.command()(demo)
 
 

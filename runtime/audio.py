@@ -9,7 +9,7 @@ import io
 import math
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,9 +28,9 @@ SILENCE = 1e-4  # -80 dB: below three steps of 16 bits, so nothing but dither
 Samples = NDArray[np.float32]
 Source = str | Path | bytes | BinaryIO
 
-_RATES = range(1000, 1_000_001)  # Hz
-_CHANNELS = range(1, 257)
-_LOUDEST = 8.0  # 18 dB over full scale; above it, samples are integers in a float file rather than loud
+RATES = range(1000, 1_000_001)  # Hz
+CHANNELS = range(1, 257)
+LOUDEST = 8.0  # 18 dB over full scale; above it, samples are integers in a float file rather than loud
 _MARGIN = 0.05  # seconds on each side of a part; the resampler's impulse response is shorter
 _BLOCK = 1 << 20  # values decoded at a time, so that a header that lies about its length costs no memory
 _MP3_SLACK = 2 * 1152  # frames; an mp3 may state its encoder's padding, which no decoder gives back
@@ -93,10 +93,35 @@ def read(
             raise AudioError(
                 f"{called} is {sound.frames / sound.samplerate:.3f} s long: nothing stands at {start:.3f} s"
             )
-        over = int(np.count_nonzero(np.abs(samples) > 1))
-        if over:
-            samples = _clip(samples, called)
-        return Audio(samples, sound.samplerate, sound.channels, over)
+        return _audio(samples, sound.samplerate, sound.channels, called)
+
+
+def blocks(source: Source, *, name: str | None = None) -> Iterator[Audio]:
+    """Decode a sound block by block, in memory that does not depend on its length.
+
+    The blocks, joined, are what `read` gives; of a damaged sound, some may come before the error.
+    """
+    with _opened(source, name) as (sound, called):
+        mono = _decoded(sound, 0, sound.frames, called)
+        yield from at_16_khz(mono, sound.samplerate, sound.channels, called)
+
+
+def at_16_khz(mono: Iterable[Samples], rate: int, channels: int, called: str) -> Iterator[Audio]:
+    """Resample consecutive blocks of a sound; `channels` and `called` are of the source, for what is said."""
+    empty = True
+    for samples in mono if rate == SAMPLE_RATE else _resampled(mono, rate):
+        if len(samples):
+            empty = False
+            yield _audio(samples, rate, channels, called)
+    if empty:
+        raise AudioError(f"{called} is too short: it has no sample at {SAMPLE_RATE} Hz")
+
+
+def _resampled(mono: Iterable[Samples], rate: int) -> Iterator[Samples]:
+    resampler = soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32", quality="HQ")
+    for samples in mono:
+        yield resampler.resample_chunk(samples)
+    yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
 
 
 def is_silent(samples: Samples) -> bool:
@@ -151,10 +176,10 @@ def _readable(source: Source, called: str) -> bytes | BinaryIO:
 
 
 def _check_header(sound: Any, called: str) -> None:  # noqa: ANN401 - soundfile publishes no types
-    if sound.samplerate not in _RATES or sound.channels not in _CHANNELS:
+    if sound.samplerate not in RATES or sound.channels not in CHANNELS:
         raise AudioError(
             f"{called} claims {sound.samplerate} Hz and {sound.channels} channels: "
-            f"{_RATES[0]} to {_RATES[-1]} Hz and up to {_CHANNELS[-1]} channels can be read"
+            f"{RATES[0]} to {RATES[-1]} Hz and up to {CHANNELS[-1]} channels can be read"
         )
     if sound.frames >= _UNSTATED:
         raise AudioError(f"{called} does not state its length, as when written to a pipe: re-encode it")
@@ -197,8 +222,12 @@ def _part(sound: Any, first: int, wanted: int | None, called: str) -> Samples:  
 
 def _decode(sound: Any, begin: int, end: int, called: str) -> Samples:  # noqa: ANN401 - as above
     """Mono samples [begin, end) at the source's rate."""
+    return np.concatenate([np.zeros(0, np.float32), *_decoded(sound, begin, end, called)])
+
+
+def _decoded(sound: Any, begin: int, end: int, called: str) -> Iterator[Samples]:  # noqa: ANN401 - as above
+    """Give the same block by block."""
     is_mp3 = sound.format in {"MP3", "MPEG"}
-    blocks: list[Samples] = []
     place = begin
     while place < end:
         # soundfile seeks after each read, so that each block of an mp3 needs its lead.
@@ -208,18 +237,23 @@ def _decode(sound: Any, begin: int, end: int, called: str) -> Samples:  # noqa: 
         block = sound.read(lead + wanted, dtype="float32", always_2d=True)[lead:]
         if not len(block):
             break
-        blocks.append(block[:, 0] if sound.channels == 1 else block.mean(axis=1, dtype=np.float32))
+        mono = block[:, 0] if sound.channels == 1 else block.mean(axis=1, dtype=np.float32)
+        if not np.isfinite(mono).all():
+            raise AudioError(f"{called} holds samples that are not finite: repair it, or leave it out")
+        yield mono
         place += len(block)
     if end - place > (_MP3_SLACK if is_mp3 else 0):
         raise _truncated(called, end - begin, place - begin)
-    samples = np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
-    if not np.isfinite(samples).all():
-        raise AudioError(f"{called} holds samples that are not finite: repair it, or leave it out")
-    return samples
 
 
-def _clip(samples: Samples, called: str) -> Samples:
-    peak = float(np.max(np.abs(samples)))
-    if peak > _LOUDEST:
-        raise AudioError(f"{called} reaches {peak:.6g} where full scale is 1: divide it by its full scale")
-    return np.clip(samples, -1.0, 1.0)
+def _audio(samples: Samples, rate: int, channels: int, called: str) -> Audio:
+    """Clip what is beyond full scale, and count it."""
+    over = int(np.count_nonzero(np.abs(samples) > 1))
+    if over:
+        peak = float(np.max(np.abs(samples)))
+        if peak > LOUDEST:
+            raise AudioError(
+                f"{called} reaches {peak:.6g} where full scale is 1: divide it by its full scale"
+            )
+        samples = np.clip(samples, -1.0, 1.0)
+    return Audio(samples, rate, channels, over)

@@ -130,7 +130,7 @@ class ModelInfo:
     quality: dict[str, float] = field(default_factory=dict)
     """What was measured of the student, by name."""
     drift: dict[str, float] = field(default_factory=dict)
-    """Largest difference to the network that was exported, by output."""
+    """Largest difference to the network that was exported, by output; quantized, to the float file."""
     latency: tuple[Latency, ...] = ()
     machine: str = ""
     """On which latency was measured."""
@@ -161,8 +161,11 @@ def open_session(path: Path, options: onnxruntime.SessionOptions) -> onnxruntime
     if not path.is_file():
         raise CheckpointError(f"there is no model file {path}: make one with `kit export`")
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except REFUSALS as error:
+        # Its fallback would try the same again, and print so on stdout.
+        return onnxruntime.InferenceSession(
+            str(path), options, providers=["CPUExecutionProvider"], enable_fallback=0
+        )
+    except (*REFUSALS, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise CheckpointError(
             f"{path} cannot be opened by onnxruntime {onnxruntime.__version__} ({reason}): "
@@ -172,7 +175,10 @@ def open_session(path: Path, options: onnxruntime.SessionOptions) -> onnxruntime
 
 def describe(session: onnxruntime.InferenceSession, path: Path) -> ModelInfo:
     """Read and check the description of an opened model file; `path` is for the sentence."""
-    text = session.get_modelmeta().custom_metadata_map.get(KEY)
+    try:
+        text = session.get_modelmeta().custom_metadata_map.get(KEY)
+    except UnicodeDecodeError as error:
+        raise _damaged(path, "its metadata is no text") from error
     if text is None:
         raise CheckpointError(
             f"{path} is an ONNX model but none of earkit's, it has no metadata `{KEY}`: "

@@ -18,7 +18,8 @@ SETUPTOOLS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8")
 
 # A floor may import from floors below its own, and from itself; not from its neighbours.
 FLOORS = {"runtime": 0, "distill": 1, "compress": 2, "export": 2, "benchmarks": 3, "cli": 4}
-RUNTIME_MAY_IMPORT = {"numpy", "soundfile", "soxr", "onnxruntime", *sys.stdlib_module_names}
+# usearch is an extra: runtime/search/graph.py alone needs it, and is imported where a graph is asked for.
+RUNTIME_MAY_IMPORT = {"numpy", "soundfile", "soxr", "onnxruntime", "usearch", *sys.stdlib_module_names}
 
 
 def imported(source: str, package: str) -> Iterator[str]:

@@ -12,7 +12,7 @@ import soundfile
 from numpy.typing import NDArray
 
 import earkit.runtime.audio as audio_module
-from earkit.runtime.audio import SAMPLE_RATE, AudioInfo, Source, is_silent, probe, read
+from earkit.runtime.audio import SAMPLE_RATE, AudioInfo, Source, blocks, is_silent, probe, read
 from earkit.runtime.errors import AudioError
 
 FORMATS = {
@@ -254,3 +254,42 @@ def test_a_header_that_promises_years_costs_no_memory() -> None:
     data[22:26] = b"\xff\xff\xff\xff"
     with pytest.raises(AudioError, match=r"truncated|damaged"):
         read(bytes(data))
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("rate", [16_000, 48_000])
+def test_blocks_joined_are_the_whole(kind: str, rate: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    stereo = np.stack([tone(rate, 6, hertz=333), tone(rate, 6, hertz=555)], axis=1)
+    data = encoded(stereo, rate, kind)
+    whole = read(data)
+    monkeypatch.setattr(audio_module, "_BLOCK", 40_000)
+    given = list(blocks(data))
+    assert len(given) > 4
+    assert {(audio.source_rate, audio.channels) for audio in given} == {(rate, 2)}
+    np.testing.assert_allclose(
+        np.concatenate([audio.samples for audio in given]),
+        whole.samples,
+        atol=1e-4 if kind == "mp3" else 1e-6,
+    )
+
+
+def test_blocks_are_read_as_they_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    samples = tone(SAMPLE_RATE, 6)
+    samples[-1] = np.nan
+    monkeypatch.setattr(audio_module, "_BLOCK", 20_000)
+    given = blocks(encoded(samples, subtype="FLOAT"), name="a.wav")
+    assert [len(next(given).samples) for _ in range(4)] == [20_000] * 4
+    with pytest.raises(AudioError, match=r"a\.wav holds samples that are not finite"):
+        next(given)
+
+
+def test_blocks_are_clipped_and_counted() -> None:
+    (block,) = blocks(encoded(np.array([0.5, 1.5, -3.0, 1.0]), subtype="FLOAT"))
+    assert (block.samples.tolist(), block.clipped) == ([0.5, 1.0, -1.0, 1.0], 2)
+    with pytest.raises(AudioError, match="reaches 32768 where full scale is 1"):
+        list(blocks(encoded(np.array([0.0, 32768.0]), subtype="FLOAT")))
+
+
+def test_a_sound_too_short_for_16_khz() -> None:
+    with pytest.raises(AudioError, match=r"a\.wav is too short: it has no sample at 16000 Hz"):
+        list(blocks(encoded(np.zeros(1), 1_000_000), name="a.wav"))

@@ -1,0 +1,324 @@
+"""The embedder: sound in, vectors out, of one model file."""
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, Literal, Self, TypeVar, overload
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from earkit.runtime.batching import batches
+from earkit.runtime.errors import AudioError, CheckpointError, ConfigError
+from earkit.runtime.find_model import find_model
+from earkit.runtime.model_file import REFUSALS, ModelInfo, describe, open_session
+from earkit.runtime.outputs import Asked, Floats, Output, Result, Rows, SparseCode, ask, join, shapes, stack
+from earkit.runtime.session import session_options
+from earkit.runtime.sounds import Heard, OpenSound, Sound
+from earkit.runtime.windows import Window
+
+WINDOW_SECONDS = 60
+"""A longer sound is computed in windows. Export verifies clips of up to this length."""
+READ_AHEAD = 64
+"""Short clips that are read before the first of them is answered, so that similar ones share a batch."""
+
+Item = TypeVar("Item", bound=Sound)
+Many = list[Item] | tuple[Item, ...]
+Group = list[tuple[Item, OpenSound | AudioError]]
+OnError = Literal["raise", "yield"]
+Hear = Callable[[Item, Heard], None]
+
+
+class Embedder:
+    """A model file, opened. It keeps nothing of what it hears, and several threads may share it.
+
+    What a sound gives does not depend on what it is embedded with, up to rounding (float: 1e-4, int8: a
+    cosine of 0.999); the same call gives the same again, to the bit.
+
+    >>> embedder = Embedder.load("runs/owl")
+    >>> embedder.embed("clip.wav").shape
+    (16,)
+    >>> embedder.embed(["clip.wav", "other.wav"], dim=8).shape
+    (2, 8)
+    """
+
+    def __init__(self, session: onnxruntime.InferenceSession, path: Path) -> None:
+        self.path = path
+        self.info: ModelInfo = describe(session, path)
+        if self.info.stream is not None:
+            raise CheckpointError(
+                f"{path} is a step graph, for streams: give an export of the same student without --streaming"
+            )
+        self._session = session
+
+    @classmethod
+    def load(cls, model: str | Path | None = None, *, threads: int | None = None) -> Self:
+        """Open a model: a built-in one by name, an .onnx or .ort file, or the newest export of a run.
+
+        Without `model`, see `find_model`. threads: by default as many as this process is granted, by a
+        container's quota too.
+        """
+        path = find_model(model)
+        return cls(open_session(path, session_options(threads)), path)
+
+    @property
+    def sample_rate(self) -> int:
+        """Of the model, in Hz. Sound of another rate is resampled."""
+        return self.info.sample_rate
+
+    @property
+    def dim(self) -> int:
+        """Width of the embedding."""
+        return self.info.dim
+
+    @property
+    def dims(self) -> tuple[int, ...]:
+        """Widths that the embedding was trained to be cut to."""
+        return self.info.dims or (self.info.dim,)
+
+    @property
+    def frame_rate(self) -> float:
+        """Frames and tokens per second."""
+        return self.info.sample_rate / self.info.hop
+
+    @property
+    def lookahead_ms(self) -> float:
+        """Time behind the end of a frame that decides it."""
+        return 1000 * self.info.lookahead / self.info.sample_rate
+
+    @overload
+    def embed(
+        self,
+        x: Sound | Many[Item],
+        sample_rate: float | None = None,
+        dim: int | None = None,
+        output: Literal["embedding", "scores"] = "embedding",
+    ) -> Floats: ...
+
+    @overload
+    def embed(self, x: Sound, sample_rate: float | None = None, *, output: Literal["frames"]) -> Floats: ...
+
+    @overload
+    def embed(
+        self, x: Many[Item], sample_rate: float | None = None, *, output: Literal["frames"]
+    ) -> list[Floats]: ...
+
+    @overload
+    def embed(
+        self, x: Sound, sample_rate: float | None = None, *, output: Literal["tokens"]
+    ) -> NDArray[np.int64]: ...
+
+    @overload
+    def embed(
+        self, x: Many[Item], sample_rate: float | None = None, *, output: Literal["tokens"]
+    ) -> list[NDArray[np.int64]]: ...
+
+    @overload
+    def embed(
+        self,
+        x: Sound | Many[Item],
+        sample_rate: float | None = None,
+        *,
+        output: Literal["sparse"],
+        k: int | None = None,
+    ) -> SparseCode: ...
+
+    def embed(
+        self,
+        x: Sound | Many[Item],
+        sample_rate: float | None = None,
+        dim: int | None = None,
+        output: Output = "embedding",
+        k: int | None = None,
+    ) -> Result | list[Floats] | list[NDArray[np.int64]]:
+        """Embed one sound, or many in a list or tuple.
+
+        x: path, bytes of an audio file, open binary file, or array: (samples,) or (samples, channels), floats
+        in [-1, 1], int16 or int32. Channels are averaged.
+        sample_rate: of an array, which needs it; a file says its own, and another one is refused.
+        dim: width of the embedding, one of `dims`. k: latents of the sparse code.
+        output, for one sound and for many:
+
+        - "embedding": (dim,) and (n, dim), each of length one;
+        - "frames": (time, frame dim), and a list of them;
+        - "tokens": (time,), and a list of them;
+        - "sparse": a `SparseCode`, (k,) and (n, k);
+        - "scores": logits in the order of `info.classes`, (classes,) and (n, classes).
+
+        For sounds longer than a minute see `earkit.runtime.outputs`.
+        """
+        asked = ask(self.info, output, dim, k)
+        sounds = x if isinstance(x, list | tuple) else [x]
+        results: list[Any] = [result for _, result in self._answers(sounds, asked, sample_rate)]
+        made: Result = stack(asked, self.info, results) if isinstance(x, list | tuple) else results[0]
+        return made
+
+    @overload
+    def embed_iter(
+        self,
+        corpus: Iterable[Item],
+        sample_rate: float | None = None,
+        dim: int | None = None,
+        output: Literal["embedding", "scores", "frames"] = "embedding",
+        *,
+        heard: Hear[Item] | None = None,
+    ) -> Iterator[tuple[Item, Floats]]: ...
+
+    @overload
+    def embed_iter(
+        self,
+        corpus: Iterable[Item],
+        sample_rate: float | None = None,
+        *,
+        output: Literal["tokens"],
+        heard: Hear[Item] | None = None,
+    ) -> Iterator[tuple[Item, NDArray[np.int64]]]: ...
+
+    @overload
+    def embed_iter(
+        self,
+        corpus: Iterable[Item],
+        sample_rate: float | None = None,
+        *,
+        output: Literal["sparse"],
+        k: int | None = None,
+        heard: Hear[Item] | None = None,
+    ) -> Iterator[tuple[Item, SparseCode]]: ...
+
+    @overload
+    def embed_iter(
+        self,
+        corpus: Iterable[Item],
+        sample_rate: float | None = None,
+        dim: int | None = None,
+        output: Output = "embedding",
+        k: int | None = None,
+        *,
+        on_error: OnError,
+        heard: Hear[Item] | None = None,
+    ) -> Iterator[tuple[Item, Result | AudioError]]: ...
+
+    def embed_iter(
+        self,
+        corpus: Iterable[Item],
+        sample_rate: float | None = None,
+        dim: int | None = None,
+        output: Output = "embedding",
+        k: int | None = None,
+        *,
+        on_error: OnError = "raise",
+        heard: Hear[Item] | None = None,
+    ) -> Iterator[tuple[Item, Result | AudioError]]:
+        """Embed sound after sound, in order, in memory that depends on no length and no count.
+
+        Gives each sound with its result. on_error: "raise" ends at the first sound that cannot be used, after
+        all before it; "yield" gives the `AudioError` as its result. heard: is told of each sound what had to
+        be done to it.
+        """
+        asked = ask(self.info, output, dim, k)
+        if on_error not in {"raise", "yield"}:
+            raise ConfigError(f"on_error is {on_error!r}: take 'raise' or 'yield'")
+        return self._answers(corpus, asked, sample_rate, on_error, heard)
+
+    def _answers(
+        self,
+        corpus: Iterable[Item],
+        asked: Asked,
+        sample_rate: float | None,
+        on_error: OnError = "raise",
+        heard: Hear[Item] | None = None,
+    ) -> Iterator[tuple[Item, Result | AudioError]]:
+        for group in self._groups(corpus, asked, sample_rate):
+            answers = self._short(group, asked)
+            for i, (item, sound) in enumerate(group):
+                try:
+                    if isinstance(sound, AudioError):
+                        raise sound
+                    answer: Result | AudioError = answers[i] if i in answers else self._long(sound, asked)
+                    if heard:
+                        heard(item, sound.heard)
+                except AudioError as error:
+                    if on_error == "raise":
+                        raise
+                    answer = error
+                yield item, answer
+
+    def _groups(
+        self, corpus: Iterable[Item], asked: Asked, sample_rate: float | None
+    ) -> Iterator[Group[Item]]:
+        """Open sounds, as many as are answered together: a window's worth of them, a long one the last."""
+        hop = self.info.hop
+        size = WINDOW_SECONDS * self.info.sample_rate // hop * hop
+        around = (-(-self.info.context // hop) * hop, self.info.lookahead) if asked.is_by_frame else (0, 0)
+        group: Group[Item] = []
+        samples = 0
+        for item in corpus:
+            try:
+                sound = OpenSound(item, sample_rate, size, *around)
+                samples += len(sound.first.samples)
+                group.append((item, sound))
+            except AudioError as error:
+                group.append((item, error))
+            if samples >= size or len(group) == READ_AHEAD:
+                yield group
+                group, samples = [], 0
+        if group:
+            yield group
+
+    def _short(self, group: Group[Item], asked: Asked) -> dict[int, Result]:
+        """Answer sounds of one window in batches. Gives results by place in the group."""
+        short = {
+            i: sound.first
+            for i, (_, sound) in enumerate(group)
+            if isinstance(sound, OpenSound) and sound.is_short
+        }
+        results: dict[int, Result] = {}
+        for batch in batches({i: len(window.samples) for i, window in short.items()}):
+            made = self._run([short[i] for i in batch], asked)
+            for i, rows in zip(batch, made, strict=True):
+                results[i] = join(asked, self.info, [rows], [short[i].keep])
+        return results
+
+    def _long(self, sound: OpenSound, asked: Asked) -> Result:
+        """Answer a sound of several windows, one at a time."""
+        if asked.is_by_frame:
+            return self._long_frames(sound, asked)
+        made, samples = [], []
+        for window in sound.windows():
+            made += self._run([window], asked)
+            samples.append(window.keep)
+        return join(asked, self.info, made, samples)
+
+    def _long_frames(self, sound: OpenSound, asked: Asked) -> Result:
+        """Join frames as they come: a list of them all would take as much memory as the result does."""
+        held = bytearray()
+        for window in sound.windows():
+            frames = self._run([window], asked)[0][asked.output]
+            held += frames.tobytes()
+        joined: Result = np.frombuffer(held, frames.dtype).reshape(-1, *frames.shape[1:])
+        return joined
+
+    def _run(self, batch: list[Window], asked: Asked) -> list[Rows]:
+        """Compute windows together. Gives what is each one's own."""
+        hop = self.info.hop
+        lengths = np.array([len(window.samples) for window in batch])
+        audio = np.zeros((len(batch), lengths.max()), np.float32)
+        for row, window in zip(audio, batch, strict=True):
+            row[: len(window.samples)] = window.samples
+        try:
+            made = self._session.run(asked.names, {"audio": audio, "lengths": lengths})
+        except (*REFUSALS, UnicodeDecodeError) as error:
+            raise self._damaged(" ".join(str(error).split())[:200]) from error
+        outputs = dict(zip(asked.names, made, strict=True))
+        for name, shape in shapes(asked, self.info, len(batch), -(-audio.shape[1] // hop)).items():
+            if outputs[name].shape != shape or not np.isfinite(outputs[name]).all():
+                raise self._damaged(f"its {name} is not what it describes")
+        if not asked.is_by_frame:
+            return [{name: output[i] for name, output in outputs.items()} for i in range(len(batch))]
+        own = [slice(window.skip // hop, -(-(window.skip + window.keep) // hop)) for window in batch]
+        return [{name: output[i, own[i]] for name, output in outputs.items()} for i in range(len(batch))]
+
+    def _damaged(self, reason: str) -> CheckpointError:
+        return CheckpointError(
+            f"{self.path} is a damaged model file ({reason}): export it again with `kit export`"
+        )

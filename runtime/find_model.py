@@ -1,0 +1,70 @@
+"""Which file a model's name means: a built-in one, a file, or the newest export of a run."""
+
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+
+from earkit.runtime.errors import CheckpointError
+
+log = logging.getLogger(__name__)
+
+BUILT_IN = Path(__file__).parent / "models"
+"""Models that come with earkit: package data, each <name>.onnx or <name>.ort."""
+DEFAULT = "tiny"
+KINDS = (".onnx", ".ort")
+
+
+def built_in() -> dict[str, Path]:
+    """Models that come with earkit, by name."""
+    return {file.stem: file for file in _models(BUILT_IN.glob("*"))}
+
+
+def find_model(model: str | Path | None = None, runs: Path = Path("runs")) -> Path:
+    """Give the file that is meant.
+
+    A plain name is a built-in model's before anything else; then come a file, a run folder, whose newest
+    export is taken, and the name of a run in `runs`. Without one it is the built-in `tiny`, or as long as
+    there is none the newest export of all runs. What was chosen is logged.
+    """
+    if model is None:
+        return _chosen(_default(runs))
+    ours = built_in()
+    if str(model) in ours:
+        return ours[str(model)]
+    place = Path(model)
+    if place.is_file():
+        return place
+    for folder in (place, runs / place):
+        if exports := _models(folder.glob("*")):
+            return _chosen(exports[-1])
+    if place.is_dir():
+        raise CheckpointError(f"there is no model file in {place}: make one with `kit export {place}`")
+    raise CheckpointError(
+        f"there is no model {model}: give an .onnx or .ort file, a run folder, or a built-in model "
+        f"({', '.join(sorted(ours)) or 'this version has none'})"
+    )
+
+
+def _default(runs: Path) -> Path:
+    if DEFAULT in (ours := built_in()):
+        return ours[DEFAULT]
+    if exports := _models(runs.glob("*/*")):
+        return exports[-1]
+    raise CheckpointError(
+        f"there is no model file in any run in {runs}: `kit export` makes one, or name one with --model"
+    )
+
+
+def _chosen(file: Path) -> Path:
+    log.info("taking the model %s", file)
+    return file
+
+
+def _models(files: Iterable[Path]) -> list[Path]:
+    """Keep models of clips, those of streams have no embeddings; the newest is the last."""
+    found = [
+        file
+        for file in files
+        if file.suffix in KINDS and "-stream" not in file.stem and not file.name.startswith(".")
+    ]
+    return sorted(found, key=lambda file: (file.stat().st_mtime, file.name))
