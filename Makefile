@@ -9,7 +9,7 @@ INSTALLED := $(VENV)/.installed
 export PIP_CONSTRAINT := constraints.txt
 export PIP_BUILD_CONSTRAINT := constraints.txt
 
-.PHONY: help setup test lint test-base demo bench-distill clean
+.PHONY: help setup test lint test-base test-web demo bench-distill clean
 
 help:  ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -34,6 +34,9 @@ lint: setup  ## check style, format and types
 
 test-base:  ## install the base wheel alone into an empty environment and try it
 	$(PYTHON) .ci/test_base.py
+
+test-web: setup  ## try the page in examples/web in headless Chromium, which it fetches where there is none
+	"$(BIN)/python" .ci/test_web.py
 
 demo: setup  ## run the main job end to end on the built-in synthetic speech
 	"$(BIN)/kit" demo
