@@ -162,25 +162,6 @@ def one_shot_speakers(vectors: Vectors, speakers: Labels, seed: int, draws: int 
     return float(np.mean(accuracies))
 
 
-def bootstrap(
-    per_query_correct: Scores, groups: Labels, seed: int, *, draws: int = 10_000, confidence: float = 0.95
-) -> tuple[float, float]:
-    """Percentile interval of the mean when other groups (speakers) had been drawn; groups stay whole.
-
-    Give the differences of two representations on the same queries for the interval of a difference. The
-    groups are drawn as queries; what they are compared with stays.
-    """
-    names, group = np.unique(groups, return_inverse=True)
-    if len(names) < 2:
-        raise DataError("an interval over groups needs two of them or more: give more speakers")
-    sums = np.bincount(group, weights=per_query_correct)
-    sizes = np.bincount(group)
-    drawn = np.random.default_rng(seed).multinomial(len(names), np.full(len(names), 1 / len(names)), draws)
-    means = drawn @ sums / (drawn @ sizes)
-    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return float(low), float(high)
-
-
 def _unit(vectors: Vectors) -> Scores:
     """Rows of length 1 in float64; a row of zeros stays, and has a cosine of 0 with everything."""
     exact = vectors.astype(np.float64)

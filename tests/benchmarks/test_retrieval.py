@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import average_precision_score
 
 from earkit.benchmarks import retrieval as module
-from earkit.benchmarks.retrieval import bootstrap, one_shot_speakers, per_query, retrieval, speaker_probe
+from earkit.benchmarks.retrieval import one_shot_speakers, per_query, retrieval, speaker_probe
 from earkit.runtime.errors import DataError
 
 
@@ -172,21 +172,3 @@ def test_one_shot_against_all_choices_of_the_known() -> None:
 def test_one_shot_needs_a_second_utterance() -> None:
     with pytest.raises(DataError, match="at least two of each"):
         one_shot_speakers(np.eye(3, dtype=np.float32), np.array(["x", "x", "y"]), seed=0)
-
-
-def test_bootstrap_against_the_normal_interval() -> None:
-    """Many groups of ten equal scores: only the groups count, so the deviation is that of 400 means."""
-    rng = np.random.default_rng(0)
-    means = rng.normal(0.5, 0.1, 400)
-    low, high = bootstrap(np.repeat(means, 10), np.repeat([f"s{i:03}" for i in range(400)], 10), seed=0)
-    half = 1.96 * means.std() / 20
-    assert (low, high) == pytest.approx((means.mean() - half, means.mean() + half), abs=0.1 * half)
-
-
-def test_bootstrap_weighs_groups_by_their_queries() -> None:
-    """Groups of 3 ones and 1 zero, drawn twice: the mean is 0 (1 in 4), 3/4 (half) or 1 (1 in 4)."""
-    scores, groups = np.array([1.0, 1, 1, 0]), np.array(["x", "x", "x", "y"])
-    assert bootstrap(scores, groups, seed=0) == (0, 1)
-    assert bootstrap(scores, groups, seed=0, confidence=0.4) == pytest.approx((0.75, 0.75))
-    with pytest.raises(DataError, match="two of them or more"):
-        bootstrap(scores[:3], groups[:3], seed=0)

@@ -1,0 +1,56 @@
+"""Which family of instruments plays a note, in sample libraries that were not trained on.
+
+Trained on fluid-soundfont-gm, tested on timgm6mb-soundfont and freepats. Notes of one instrument are drawn
+together for the interval, and choose together.
+"""
+
+import re
+import zlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from earkit.benchmarks.tasks.classification import Classification
+from earkit.benchmarks.tasks.manifest_rows import column, label
+from earkit.benchmarks.tasks.task import Split, Task
+from earkit.distill.data.manifests import Row
+
+FOLDS = 3
+_NOTE = re.compile(r"(?<=\S)[ _-]*[A-Ga-g][#b]?-?\d.*$")
+
+
+def instrument(row: Row) -> str:
+    """Give the library and the name without its note: `Alto G#6(L)` and `Alto C5(L)` are one instrument."""
+    return f"{label(row, 'package')} {_NOTE.sub('', label(row, 'text')).strip().lower()}"
+
+
+def select(rows: Sequence[Row]) -> list[Row]:
+    """Take what has a family that both sides have."""
+    families = {
+        side: {label(row, "label") for row in rows if label(row, "split") == side}
+        for side in ("train", "test")
+    }
+    shared = (families["train"] & families["test"]) - {""}
+    return [row for row in rows if label(row, "label") in shared]
+
+
+def splits(rows: Sequence[Row]) -> list[Split]:
+    """Follow the split of the corpus, which is by library; a third of the instruments chooses in turn."""
+    part = column(rows, "split")
+    fold = np.array([zlib.crc32(instrument(row).encode()) % FOLDS for row in rows])
+    train = np.flatnonzero(part == "train")
+    inner = tuple((train[fold[train] != k], train[fold[train] == k]) for k in range(FOLDS))
+    return [Split("libraries", train, np.flatnonzero(part == "test"), inner)]
+
+
+TASK = Task(
+    "instruments",
+    "families of instruments across sample libraries",
+    ("instruments",),
+    ("sha256", "package"),
+    select,
+    splits,
+    Classification(
+        "instruments", splits, lambda row: label(row, "label"), instrument, "instruments", balanced=True
+    ),
+)
