@@ -9,7 +9,7 @@ INSTALLED := $(VENV)/.installed
 export PIP_CONSTRAINT := constraints.txt
 export PIP_BUILD_CONSTRAINT := constraints.txt
 
-.PHONY: help setup test lint test-base test-web demo bench-distill clean
+.PHONY: help setup test lint test-base test-web test-arm demo bench-distill clean
 
 help:  ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -37,6 +37,9 @@ test-base:  ## install the base wheel alone into an empty environment and try it
 
 test-web: setup  ## try the page in examples/web in headless Chromium, which it fetches where there is none
 	"$(BIN)/python" .ci/test_web.py
+
+test-arm: setup  ## compare model files on emulated ARM processors with x86, after fetching the emulator
+	"$(BIN)/python" .ci/test_arm.py
 
 demo: setup  ## run the main job end to end on the built-in synthetic speech
 	"$(BIN)/kit" demo

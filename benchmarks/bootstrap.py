@@ -44,8 +44,13 @@ def mean_interval(
 def statistic_interval(
     statistic: Callable[[Counts], float], groups: int, seed: int, *, draws: int = 1000
 ) -> Interval:
-    """Give the interval of what is no mean; `statistic` hears how often each group was drawn, (groups,)."""
-    return percentiles(np.array([statistic(counts) for counts in draw_groups(groups, draws, seed)]))
+    """Give the interval of what is no mean; `statistic` hears how often each group was drawn, (groups,).
+
+    A figure such as PNMI is higher when groups repeat, so that all draws may lie above it: the draws are
+    moved until their mean is the figure of all groups.
+    """
+    drawn = np.array([statistic(counts) for counts in draw_groups(groups, draws, seed)])
+    return percentiles(drawn - drawn.mean() + statistic(np.ones(groups, np.int64)))
 
 
 def draw_groups(groups: int, draws: int, seed: int) -> Counts:

@@ -13,7 +13,7 @@ Array = NDArray[np.float32]
 Costs = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
-VALUES = 1 << 24  # of frames that are held at a time on each side: 64 MiB
+VALUES = 1 << 23  # of frames or of tables that are held at a time
 
 
 def angles(one: Array, other: Array) -> Costs:
@@ -39,7 +39,8 @@ def mean_angles(items: Sequence[Array], pairs: Indices) -> Costs:
     lengths = np.array([len(item) for item in items])
     found = np.zeros(len(pairs))
     order = np.lexsort((lengths[pairs[:, 1]], lengths[pairs[:, 0]]))  # alike in size: little padding
-    chunk = max(1, VALUES // max(item.size for item in items))
+    largest = max(max(item.size, len(item) ** 2) for item in items)
+    chunk = max(1, VALUES // largest)
     for begin in range(0, len(order), chunk):
         now = order[begin : begin + chunk]
         sizes = lengths[pairs[now]]

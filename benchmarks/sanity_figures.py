@@ -7,6 +7,10 @@ Fetch the peers first: `python -m earkit.benchmarks.peers get speech_embedding m
 English words of kajongg: frames averaged over four stretches, vectors standardised for each voice (and, to
 compare, over all voices alike), the nearest by cosine of the other voices' words. Speakers of speakerbox: the
 nearest segment by cosine of the other meetings, for all segments and for those of 1.5 s or more.
+
+The known figures of log-mel and moonshine are met when vectors are standardised over all voices; for each
+voice, both do better. That of speech_embedding is met for each voice (0.863) with half a window of silence on
+both sides of a word, where the teacher's description puts enough for a frame at every hop.
 """
 
 import sys

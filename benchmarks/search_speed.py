@@ -32,7 +32,7 @@ from earkit.distill.speech.synthetic_corpus import default_corpus
 from earkit.runtime.cache import cache_folder
 from earkit.runtime.outputs import SparseCode
 from earkit.runtime.search import store
-from earkit.runtime.search.index import Found, Index, Method
+from earkit.runtime.search.index import FIRST_SIGNS, Found, Index, Method
 from earkit.runtime.search.postings import Codes, codes, inverted
 from earkit.runtime.search.rows import Rows, arrays_of
 from earkit.runtime.search.short import short_dim, shortened
@@ -106,7 +106,7 @@ def ways(folder: Path, csr: CSR, dims: tuple[int, ...], vectors: Array, queries:
         "float16": _seconds(lambda: rounded(vectors, "float16")),
         "int8": _seconds(lambda: rounded(vectors, "int8")),
         "exact": 0.0,
-        "funnel": _seconds(lambda: shortened(vectors, short)),
+        "funnel": _seconds(lambda: (shortened(vectors, short), signs(vectors))),
         "binary": _seconds(lambda: signs(vectors)),
         "sparse": _seconds(lambda: inverted(coded, asked.width)),
     }
@@ -120,7 +120,7 @@ def ways(folder: Path, csr: CSR, dims: tuple[int, ...], vectors: Array, queries:
         "float16": 2 * dim,
         "int8": dim,
         "exact": 0,
-        "funnel": short,
+        "funnel": short + 8 * FIRST_SIGNS,
         "binary": dim / 8,
         "sparse": 5 * csr.config.k,
         "graph": graph / count,

@@ -9,11 +9,13 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from earkit.benchmarks.tasks.task import best
+
 Array = NDArray[np.float32]
 Labels = NDArray[np.str_]
 Indices = NDArray[np.int64]
 
-REGULARISATION = (0.001, 0.01, 0.1, 1.0)
+REGULARISATION = (0.001, 0.01, 0.1, 1.0, 10.0)
 MIDDLE = 0.01  # by which choices of a vector are compared
 
 
@@ -64,5 +66,5 @@ def choose(
                 reached.append(accuracy(right, labels[known], balanced=balanced))
         return float(np.mean(reached))
 
-    choice = max(vectors, key=lambda name: develop(name, MIDDLE)) if len(vectors) > 1 else next(iter(vectors))
+    choice = best(list(vectors), lambda name: develop(name, MIDDLE))
     return Choice(choice, max(REGULARISATION, key=lambda c: develop(choice, c)))

@@ -5,6 +5,7 @@ draws contexts anew for the one speaker of the triphones, and speakers of X for 
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from earkit.benchmarks.bootstrap import Interval, statistic_interval
 from earkit.benchmarks.representations import Array, Representation
 from earkit.benchmarks.tasks import phones, word_retrieval
 from earkit.benchmarks.tasks.manifest_rows import audio, label
-from earkit.benchmarks.tasks.task import Indices, Score, Task
+from earkit.benchmarks.tasks.task import Indices, Score, Task, best
 from earkit.distill.data.manifests import Row
 
 PAUSE = "pau"
@@ -25,9 +26,9 @@ def score_triphones(representation: Representation, rows: Sequence[Row], seed: i
         return []
     (split,) = phones.splits(rows)
     ((_, develop),) = split.inner
-    developed = _by_layer(representation, [rows[i] for i in develop], seed)
-    layer = min(developed, key=lambda name: error(developed[name]))
-    items = [item for i in split.test for item in _triphones(representation, rows[i], (layer,))[layer]]
+    developed = _by_layer(representation, [rows[i] for i in develop])
+    layer = best(list(developed), lambda name: -error(abx(developed[name], across=False, seed=seed)))
+    items = _by_layer(representation, [rows[i] for i in split.test], layer)[layer]
     cells = abx(items, across=False, seed=seed)
     contexts = [cell.context for cell in cells]
     return [
@@ -43,33 +44,26 @@ def score_triphones(representation: Representation, rows: Sequence[Row], seed: i
     ]
 
 
-def _by_layer(representation: Representation, rows: Sequence[Row], seed: int) -> dict[str, list[Cell]]:
-    made = [_triphones(representation, row, None) for row in rows]
-    return {
-        layer: abx([item for items in made for item in items[layer]], across=False, seed=seed)
-        for layer in made[0]
-    }
-
-
-def _triphones(
-    representation: Representation, row: Row, layers: tuple[str, ...] | None
+def _by_layer(
+    representation: Representation, rows: Sequence[Row], only: str | None = None
 ) -> dict[str, list[Item]]:
-    """Cut every phone with its neighbours out of a sentence, pauses aside; of some layers, or of all."""
+    """Cut every phone with its neighbours out of sentences, pauses aside; by layer, or of one alone."""
     assert representation.frames is not None
-    said = phones.spans(row)
-    made = representation.frames(audio(row))
     items: dict[str, list[Item]] = {}
-    for layer in layers or made:
-        items[layer] = [
-            Item(
-                _cut(representation, made[layer], before.start, after.end),
-                middle.label,
-                f"{before.label} {after.label}",
-                label(row, "speaker"),
-            )
-            for before, middle, after in zip(said, said[1:], said[2:], strict=False)
-            if PAUSE not in {before.label, middle.label, after.label}
-        ]
+    for row in rows:
+        said = phones.spans(row)
+        for layer, frames in representation.frames(audio(row)).items():
+            if only in {None, layer}:
+                items.setdefault(layer, []).extend(
+                    Item(
+                        _cut(representation, frames, before.start, after.end),
+                        middle.label,
+                        f"{before.label} {after.label}",
+                        label(row, "speaker"),
+                    )
+                    for before, middle, after in zip(said, said[1:], said[2:], strict=False)
+                    if PAUSE not in {before.label, middle.label, after.label}
+                )
     return items
 
 
@@ -92,9 +86,12 @@ def score_words(representation: Representation, rows: Sequence[Row], seed: int) 
         items = [Item(made[i][layer], label(rows[i], "label"), "", label(rows[i], "speaker")) for i in where]
         return abx(items, across=True, seed=seed)
 
+    def reached(layer: str, where: Indices) -> float:
+        return -error(cells(layer, where))
+
     scores = []
     for split in word_retrieval.splits(rows):
-        layer = min(made[0], key=lambda name, chosen=split.train: error(cells(name, chosen)))  # type: ignore[misc]
+        layer = best(list(made[0]), partial(reached, where=split.train))
         found = cells(layer, split.test)
         speakers = [cell.speaker_of_x for cell in found]
         scores.append(

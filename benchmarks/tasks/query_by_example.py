@@ -8,6 +8,7 @@ found when the middle of the best match over all recordings lies within the word
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ from earkit.benchmarks.dynamic_time_warping import angles, padded, subsequence_m
 from earkit.benchmarks.representations import Array, Representation
 from earkit.benchmarks.tasks import word_retrieval
 from earkit.benchmarks.tasks.manifest_rows import audio, column, label
-from earkit.benchmarks.tasks.task import Indices, Score, Task
+from earkit.benchmarks.tasks.task import Indices, Score, Task, best
 from earkit.distill.data.manifests import Row
 
 WORDS = 6  # in a recording
@@ -77,11 +78,14 @@ def score(representation: Representation, rows: Sequence[Row], seed: int) -> lis
         **_by_frames(representation, clips, speakers, among),
         **_by_embedding(representation, clips, among),
     }
+
+    def found(way: str, queries: Indices) -> float:
+        return float(_answers(searches[way], queries, rows, among)[0].mean())
+
     made = []
     for split in word_retrieval.splits(rows):
-        found = {name: _answers(search, split.train, rows, among) for name, search in searches.items()}
-        best = max(found, key=lambda name, found=found: found[name][0].mean())  # type: ignore[misc]
-        answers = _answers(searches[best], split.test, rows, among)
+        way = best(list(searches), partial(found, queries=split.train))
+        answers = _answers(searches[way], split.test, rows, among)
         for metric, each in zip(("found", "MAP"), answers, strict=True):
             made.append(
                 Score(
@@ -90,7 +94,7 @@ def score(representation: Representation, rows: Sequence[Row], seed: int) -> lis
                     float(each.mean()),
                     mean_interval(each, speakers[split.test], seed),
                     "speakers",
-                    {split.name: best},
+                    {split.name: way},
                     {"queries": len(each), "speakers": len(set(speakers[split.test]))},
                 )
             )

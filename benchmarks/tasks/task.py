@@ -59,6 +59,11 @@ class Task:
     score: Callable[[Representation, Sequence[Row], int], list[Score]]
 
 
+def best(choices: Sequence[str], reached: Callable[[str], float]) -> str:
+    """Give the choice that reached most on development data; an only one is not tried."""
+    return max(choices, key=reached) if len(choices) > 1 else choices[0]
+
+
 def leave_one_out(groups: Sequence[str], inner: int = 4) -> list[Split]:
     """Test on each group in turn; of the others, about a quarter of the groups at a time chooses."""
     names, group = np.unique(groups, return_inverse=True)

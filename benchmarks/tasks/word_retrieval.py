@@ -5,6 +5,7 @@ are of vectors standardised for each speaker, which needs some speech of whoever
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from earkit.benchmarks.clip_vectors import clip_vectors, standardised_by
 from earkit.benchmarks.representations import Representation
 from earkit.benchmarks.retrieval import per_query, retrieval
 from earkit.benchmarks.tasks.manifest_rows import audio, column
-from earkit.benchmarks.tasks.task import Indices, Score, Split, Task
+from earkit.benchmarks.tasks.task import Indices, Score, Split, Task, best
 from earkit.distill.data.manifests import Row
 
 LANGUAGES = ("de", "en")
@@ -38,7 +39,7 @@ def score(representation: Representation, rows: Sequence[Row], seed: int) -> lis
     made = []
     for split in splits(rows):
         at = split.test
-        choice = max(as_is, key=lambda name, chosen=split.train: first(name, chosen))  # type: ignore[misc]
+        choice = best(list(as_is), partial(first, where=split.train))
         found = per_query(standardised[choice][at], words[at], speakers[at])
         plain = per_query(as_is[choice][at], words[at], speakers[at])
         for metric, each in (("1-NN", found.first), ("MAP", found.precision), ("1-NN, as is", plain.first)):

@@ -18,7 +18,7 @@ from earkit.runtime.search import store
 from earkit.runtime.search.model import model_of, refuse_another
 from earkit.runtime.search.postings import Postings, sparse_scores
 from earkit.runtime.search.short import short_scores
-from earkit.runtime.search.shortlist import best
+from earkit.runtime.search.shortlist import at_least, best
 from earkit.runtime.search.signs import agreements
 from earkit.runtime.search.spans import BLOCK, cut
 from earkit.runtime.search.vectors import cosines
@@ -33,7 +33,9 @@ Found = tuple[NDArray[np.intp], Floats]
 """Rows and their cosines, falling."""
 
 SHORTLIST = {"funnel": 50, "graph": 50, "binary": 100, "sparse": 100}
-"""Rows that are compared at full width, for each one wanted."""
+"""Rows that are compared at full width at least, for each one wanted."""
+FIRST_SIGNS, FIRST_ROWS = 2, 8
+"""The funnel begins with the signs of so many times 64 dims, and so many rows for each of its shortlist."""
 EXACT_ROWS = 20_000
 """Up to so many rows, comparing with all takes a few milliseconds, less than embedding the query."""
 
@@ -156,9 +158,8 @@ class Index:
             scores = cosines(vectors, query)
             rows = best(scores, top)
             return rows, scores[rows]
-        # In the order of rows, in which they lie on disk.
-        rows = np.sort(self._shortlist(method, query, code, SHORTLIST[method] * top))
-        scores = cosines(vectors[rows], query)
+        rows = self._shortlist(method, query, code, SHORTLIST[method] * top)
+        scores = cosines(vectors.take(rows, axis=0), query)  # faster than vectors[rows]
         order = best(scores, top)
         return rows[order], scores[order]
 
@@ -173,17 +174,22 @@ class Index:
     def _shortlist(
         self, method: Method, query: Floats, code: SparseCode | None, count: int
     ) -> NDArray[np.intp]:
+        """Give rows in the order in which they lie on disk."""
         match method:
             case "graph":
-                return self._graph.nearest(query, min(count, len(self)))
+                return np.sort(self._graph.nearest(query, min(count, len(self))))
             case "binary":
-                return best(agreements(self._arrays["signs"], query), count)
+                return at_least(agreements(self._arrays["signs"], query), count)
             case "sparse":
                 if code is None:
                     raise ConfigError("a search by sparse codes needs the code of the query")
-                return best(self._sparse_scores(code), count)
+                return at_least(self._sparse_scores(code), count)
             case _:
-                return best(short_scores(self._arrays["short"], query), count)
+                # Counting signs costs less than multiplying, and is enough to leave most out.
+                signs = self._arrays["signs"][:FIRST_SIGNS]
+                near = at_least(agreements(signs, query[: 64 * FIRST_SIGNS]), FIRST_ROWS * count)
+                short = self._arrays["short"].take(near, axis=0)
+                return near[at_least(short_scores(short, query), count)]
 
     def _sparse_scores(self, code: SparseCode) -> NDArray[Any]:
         arrays = self._arrays

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from earkit.benchmarks.bootstrap import draw_groups, mean_interval, percentiles, statistic_interval
+from earkit.benchmarks.unit_quality import joint_counts, pnmi
 from earkit.runtime.errors import DataError
 
 
@@ -20,8 +21,27 @@ def test_groups_weigh_by_their_clips() -> None:
     """Groups of 3 ones and 1 zero, drawn twice: the mean is 0 (1 in 4), 3/4 (half) or 1 (1 in 4)."""
     scores, groups = np.array([1.0, 1, 1, 0]), np.array(["x", "x", "x", "y"])
     assert mean_interval(scores, groups, seed=0) == (0, 1)
-    middle = statistic_interval(lambda n: float((3 * n[0]) / (3 * n[0] + n[1])), 2, seed=0)
-    assert middle == (0, 1)
+
+
+def test_a_mean_as_a_statistic_has_the_interval_of_a_mean() -> None:
+    means = np.random.default_rng(0).normal(0.5, 0.1, 50)
+    given = statistic_interval(lambda times: float(times @ means / times.sum()), 50, seed=1, draws=4000)
+    expected = mean_interval(means, np.arange(50).astype(str), seed=2)
+    assert given == pytest.approx(expected, abs=0.004)
+
+
+def test_a_figure_that_repetition_raises_lies_within_its_interval() -> None:
+    """Units that know nothing of phones: the fewer different sentences, the more they seem to know."""
+    rng = np.random.default_rng(0)
+    counts = np.stack(
+        [joint_counts(rng.integers(0, 9, 20), rng.integers(0, 30, 20), (9, 30)) for _ in range(40)]
+    )
+    drawn = draw_groups(40, 200, 0)
+    figure = pnmi(counts.sum(axis=0))
+    assert min(pnmi(np.tensordot(times, counts, 1)) for times in drawn) > figure
+    low, high = statistic_interval(lambda times: pnmi(np.tensordot(times, counts, 1)), 40, seed=0, draws=200)
+    assert low < figure < high
+    assert high - low < 0.1
 
 
 def test_classes_weigh_the_same_and_may_be_missing_from_a_draw() -> None:
@@ -48,7 +68,7 @@ def test_coverage_of_a_known_mean(groups: int, least: float, most: float) -> Non
     rng = np.random.default_rng(groups)
     names = np.repeat([f"s{i}" for i in range(groups)], 5)
     held = []
-    for seed in range(600):
+    for seed in range(400):
         luck = rng.normal(0.6, 0.1, groups)
         scores = np.repeat(luck, 5) + rng.normal(0, 0.1, 5 * groups)
         low, high = mean_interval(scores, names, seed, draws=400)

@@ -78,6 +78,14 @@ def test_round_trip_keeps_every_output(tmp_path: Path, outputs: Outputs) -> None
 
 
 @torch.no_grad()
+def test_a_student_from_before_pruning_was_known_still_loads(tmp_path: Path) -> None:
+    save_student(student(), tmp_path / "old", PROVENANCE)
+    described = json.loads((tmp_path / "old" / DESCRIPTION).read_text())
+    del described["student"]["inner_dims"], described["student"]["block_heads"]
+    (tmp_path / "old" / DESCRIPTION).write_text(json.dumps(described))
+    assert load_student(tmp_path / "old")[0].config == CONFIG
+
+
 def test_tokens_are_the_best_of_each_codebook() -> None:
     model = student()
     frames = torch.randn(2, 3, 32)

@@ -221,6 +221,16 @@ def test_a_hybrid_attends_in_the_middle_and_at_the_end() -> None:
 
 
 @torch.no_grad()
+def test_blocks_of_their_own_widths() -> None:
+    model = student("hybrid", inner_dims=(8, 24, 5), block_heads=(1, 0, 2))
+    assert [block.feed_forward.rise.out_features for block in model.blocks] == [8, 24, 5]
+    assert [block.attention and block.attention.heads for block in model.blocks] == [1, None, 2]
+    assert [model.config.attends(k) for k in (1, 2, 3)] == [True, False, True]
+    trace = model(*clips(5000, 700))
+    assert {k: own.query.shape[1::2] for k, own in trace.attention.items()} == {1: (1, 16), 3: (2, 16)}
+    assert trace.hidden[-1].shape[2] == SMALL.dim
+
+
 def test_hidden_states_are_normalised_for_those_who_leave_there() -> None:
     model = Student(SMALL)
     trace = model(*clips(9000, 2000))
@@ -301,6 +311,13 @@ def test_everything_learns() -> None:
         ({"attention_back": 0, "attention_ahead": 0}, "student.attention_ahead is from 0"),
         ({"stem": 2}, "student.stem is 2"),
         ({"stem": 7}, "student.stem is 7"),
+        ({"inner_dims": (8, 8)}, "one number, 1 or more, for each of the 8 blocks"),
+        ({"depth": 3, "inner_dims": (8, 0, 8)}, "student.inner_dims has 8, 0, 8"),
+        (
+            {"block": "attention", "depth": 3, "block_heads": (1, 0, 2)},
+            "student.block_heads has 1, 0, 2: give one number, 1",
+        ),
+        ({"depth": 3, "block_heads": (1, 0, 2)}, "block_heads is for blocks of attention or hybrid"),
     ],
 )
 def test_shapes_that_mean_nothing_are_refused(wrong: dict, said: str) -> None:

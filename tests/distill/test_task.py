@@ -24,7 +24,7 @@ SMALL = (
     *("teacher_steps=40", "intermediate_steps=6", "prediction_steps=30"),
     *("save_every=5", "log_every=1", "probe_every=10", "cache=false", "held_out=0.2"),
     *("data.workers=0", "data.batch_seconds=4.5", "optim.lr=5e-3", "teacher_lr=1e-2", "dropout=0.1"),
-    *("losses.codes.weight=0", "losses.stella.most_triples=50", "data.augment.room=0.0"),
+    *("losses.codes.weight=0", "losses.stella.most_triples=50", "data.augment.room=0.0", "spans.per_clip=3"),
 )
 
 

@@ -66,6 +66,16 @@ def test_against_an_explicit_softmax(part: str, heads: int, used: int) -> None:
     assert found == pytest.approx(2 * by_loops(own, other, frames, used), rel=1e-4)
 
 
+def test_heads_of_another_width_than_the_student() -> None:
+    """As of a pruned student, with 2 heads of 4 left in a width of 12: 2 relation heads divide 8 and 18."""
+    frames = [5, 3]
+    student, teacher = pair(lengths(*frames))
+    pruned = dataclasses.replace(student, attention={2: attention(2, 2, 5, 4)})
+    found = Relations(RelationsConfig(key=0, value=0, gram=0), SHAPE)(pruned, teacher).item()
+    expected = by_loops(pruned.attention[2].query, teacher.attention[4].query, frames, 2)
+    assert found == pytest.approx(expected, rel=1e-4)
+
+
 def test_gram_against_cosines_in_loops() -> None:
     frames = [5, 3]
     student, teacher = pair(lengths(*frames))
