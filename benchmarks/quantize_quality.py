@@ -9,6 +9,7 @@ speakers that neither training nor calibration heard.
 """
 
 import argparse
+import logging
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -58,6 +59,7 @@ def blockwise(proto: onnx.ModelProto, bits: Literal[4, 8]) -> onnx.ModelProto:
             block_size=BLOCK, is_symmetric=True, accuracy_level=4, bits=bits
         ),
     )
+    logging.getLogger("onnxruntime.quantization.matmul_nbits_quantizer").setLevel(logging.WARNING)
     quantizer.process()
     made: onnx.ModelProto = quantizer.model.model
     return made

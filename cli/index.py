@@ -44,7 +44,7 @@ def index(
     ] = False,
     graph: Annotated[
         bool,
-        typer.Option("--graph", help="Keep a graph of neighbours too; pays from millions of spans on."),
+        typer.Option("--graph", help="Keep a graph of neighbours too, for millions of spans; needs usearch."),
     ] = False,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Make the index anew: nothing of an earlier one is used.")

@@ -39,7 +39,7 @@ def quantize(
     as_json: Annotated[bool, typer.Option("--json", help="Answer in JSON.")] = False,
 ) -> None:
     """Quantize in several ways, measure each against the float file, and write the best that passes."""
-    if place is not None and place.is_file():
+    if place is not None and place.suffix == ".onnx":
         made = of_file(place, out, goal, calibration)
     else:
         made = of_run(place, out, goal, calibration)
@@ -52,7 +52,9 @@ def of_file(
     """Quantize a model file with the clips of the run in whose folder it lies, or is to lie."""
     from earkit.cli.progress import say
     from earkit.compress.quantize import quantize as best_of
+    from earkit.runtime.model_file import read_model_file
 
+    read_model_file(model)  # a file that is none is refused before any clip is read
     clips = _clips(folder or model.parent, calibration)
     return best_of(model, clips, goal=goal.value, folder=folder, out=out, say=say)
 

@@ -68,7 +68,7 @@ class Parent:
         return Fidelity(
             cosine=float(np.mean(found)),
             worst_cosine=float(np.min(found)),
-            together=_together(session, self.clips.held_out[:TOGETHER], own),
+            together=_together(session, self.clips.held_out, own),
             tokens=_agreement(parent, own),
             frames=_frame_error(parent, own),
             probes={task: scores[task] / max(score, 1e-9) for task, score in self.scores.items()},
@@ -125,8 +125,11 @@ def _part(sounds: Sequence[Sound], features: Sequence[Tensor], *, labelled: bool
 def _together(
     session: onnxruntime.InferenceSession, sounds: Sequence[Sound], alone: Sequence[Outputs]
 ) -> float:
-    batch = vectors(run(session, [sound.samples for sound in sounds]))
-    own = np.concatenate([vectors(each) for each in alone[: len(sounds)]])
+    chosen = (
+        np.linspace(0, len(sounds) - 1, min(TOGETHER, len(sounds))).astype(int).tolist()
+    )  # of all lengths
+    batch = vectors(run(session, [sounds[i].samples for i in chosen]))
+    own = np.concatenate([vectors(alone[i]) for i in chosen])
     return float((batch * own).sum(1).min())
 
 

@@ -1,7 +1,7 @@
 """A graph of near neighbours over short vectors (HNSW, by usearch): a shortlist without a pass over all rows.
 
-Its time hardly grows with the rows, as that of a pass does; with 100,000 they are equal. Building it takes far
-longer than everything else in an index but the embeddings.
+Its time hardly grows with the rows, as that of a pass does; with 100,000 they are equal. Building it takes
+far longer than everything else in an index but the embeddings.
 """
 
 import hashlib

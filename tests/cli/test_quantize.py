@@ -65,6 +65,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
     places = "earkit.compress.calibration_clips."
     monkeypatch.setattr("earkit.compress.quantize.quantize", pretend)
+    monkeypatch.setattr("earkit.runtime.model_file.read_model_file", lambda _: INFO)
     monkeypatch.setattr("earkit.export.student.export_student", pretend_export)
     monkeypatch.setattr(f"{places}clips_of", lambda place: CalibrationClips((), (), f"folder {place}"))
     monkeypatch.setattr(f"{places}embedded_clips", lambda: CalibrationClips((), (), "embedded"))
@@ -171,10 +172,20 @@ def test_what_does_not_go_together_is_refused(asked: dict[str, Any], run: Path) 
     assert "model" not in asked
 
 
-def test_a_calibration_folder_without_audio_and_a_missing_model(tmp_path: Path) -> None:
+def test_a_calibration_folder_without_audio_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("earkit.runtime.model_file.read_model_file", lambda _: INFO)
     (tmp_path / "empty").mkdir()
-    (tmp_path / "owl.onnx").write_bytes(b"")
     with pytest.raises(DataError, match=r"nothing in .* can be used .*: give wav"):
         kit("quantize", tmp_path / "owl.onnx", "--calibration", tmp_path / "empty")
-    with pytest.raises(CheckpointError, match="there is no student in"):
+
+
+def test_what_is_no_model_is_said_before_any_work(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"there is no model file .*none\.onnx"):
         kit("quantize", tmp_path / "none.onnx")
+    with pytest.raises(CheckpointError, match="there is no student in"):
+        kit("quantize", tmp_path)
+    (tmp_path / "owl.onnx").write_bytes(b"hoot")
+    with pytest.raises(CheckpointError, match="cannot be opened by onnxruntime"):
+        kit("quantize", tmp_path / "owl.onnx")
