@@ -1,7 +1,7 @@
 """Which channels, heads and blocks go: the least important per what they cost, until a budget is met.
 
 One budget over the whole network: where little is lost much goes, and a block may go entirely. Feed-forward
-channels go by sixteens, so that widths stay multiples of what matrix kernels compute at once.
+channels go by sixteens: onnxruntime's matrix products take a step up in time right behind each multiple.
 """
 
 import dataclasses

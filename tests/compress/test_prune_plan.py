@@ -65,6 +65,19 @@ def test_the_least_important_channels_go_wherever_they_are() -> None:
     assert kept[1].inner.tolist() == sorted(kept[1].inner.tolist())
 
 
+def test_each_step_is_weighed_by_what_goes_with_it() -> None:
+    """The first sixteen channels of a block are cheap and all others dear: the next come from elsewhere."""
+    given = scores()
+    cheap = torch.full((128,), 9.0)
+    cheap[40:56] = 0.1
+    given[0] = dataclasses.replace(given[0], inner=cheap)
+    for k, each in ((1, 1.0), (2, 5.0)):
+        given[k] = BlockScores(torch.full((128,), each), torch.full((4,), 1e6), 1e9)
+    kept = plan(CONFIG, given, parameters, parameters(CONFIG) - 48 * 129)
+    assert [len(each.inner) for each in kept] == [112, 96, 128]
+    assert kept[0].inner.tolist() == [*range(40), *range(56, 128)]
+
+
 def test_a_head_goes_when_it_is_cheaper_than_channels() -> None:
     given = scores()
     heads = torch.tensor([5.0, 1e-3, 5.0, 5.0])
