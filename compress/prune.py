@@ -174,7 +174,9 @@ class _PruneRun:
         if checkpoint.saved(own / "checkpoints") and _fits(learner.module, state := _newest(own)):
             return state
         if all(name.startswith("student.") for name, _ in learner.module.named_parameters()):
+            learner.module.to(processes().device)
             learner.calibrate()
+            learner.module.cpu()
             return {}
         steps, folder = self.config.head_steps, self.out / "heads"
         self.say(f"training the heads of the loss for {steps} steps, the student frozen")

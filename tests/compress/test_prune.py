@@ -153,7 +153,8 @@ def test_the_result_is_a_student_within_the_budget(
     before, provenance = load_student(taught / "run")
     after, of = load_student(out)
     assert cost(after.config).parameters <= 0.9 * cost(before.config).parameters
-    assert cost(load_student(out / "round-1")[0].config).parameters <= 0.95 * cost(before.config).parameters
+    halfway = cost(load_student(out / "round-1")[0].config).parameters
+    assert cost(after.config).parameters < halfway <= 0.95 * cost(before.config).parameters
     assert after.outputs == before.outputs
     assert (of.name, of.steps, of.teachers) == ("owl", 18, provenance.teachers)
     assert made.folder == out / "student"
@@ -185,9 +186,19 @@ def test_the_heads_of_the_loss_are_carried_along(
         heads = load_file(after / "heads.safetensors")
         assert set(heads) == {name for name in state if not name.startswith("student.")}
         assert all(torch.equal(state[name], each) for name, each in heads.items())
-        first, *_ = [json.loads(line) for line in (after / "metrics.jsonl").read_text().splitlines()]
-        born = json.loads((taught / "run" / "metrics.jsonl").read_text().splitlines()[0])
-        assert first["loss"] < born["loss"]
+
+
+def test_recovery_begins_with_the_heads_and_the_weights_that_stay(taught: Path, tmp_path: Path) -> None:
+    still = ["optim.lr=1e-12", "optim.weight_decay=0"]
+    config = configure(taught / "run", rounds=1, steps=1, importance="magnitude", overrides=still)
+    run(config, taught, tmp_path / "owl")
+    before, after = (
+        load(saved(each / "checkpoints")[-1]).model for each in (taught / "run", tmp_path / "owl/round-1")
+    )
+    learned = [name for name in after if name.startswith(("frame_losses.", "embedding_losses.stella."))]
+    assert any("tinybert.hidden" in name for name in learned)
+    for name in (*learned, "student.stem.weight", "student.pooling.project.weight"):
+        assert torch.allclose(after[name], before[name], atol=1e-6), name
 
 
 @pytest.mark.parametrize("moment", ["within a round", "between rounds", "after scoring"])
