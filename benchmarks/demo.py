@@ -1,44 +1,63 @@
-"""The main job end to end, small: what exists of the pipeline, on the embedded corpus, in minutes."""
+"""The main job end to end, small: from unlabelled speech to a model file that is searched with, in minutes.
 
+Every stage is what a verb of the command line does, with the small settings of `Settings`. A demo that was
+stopped goes on where it was; of one that is done, the table is made again from what it has recorded.
+"""
+
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from earkit.benchmarks.pretrain_quality import rivals
-from earkit.benchmarks.probes import probe
-from earkit.distill.dinosr import load_teacher
-from earkit.distill.pretrain import Report, load_config, pretrain
-from earkit.distill.run_folder import open_run
-from earkit.distill.training import Say
+from earkit.benchmarks.demo_record import Record, Settings
+from earkit.benchmarks.demo_report import report
+from earkit.runtime.atomic import write_text
 
-CONFIG = "dinosr_nano"
-CLIPS = 200
+if TYPE_CHECKING:
+    from earkit.distill.distillation import DistilReport
+    from earkit.distill.pretrain import StepReport
+
+STAGES = {
+    "speech": "synthetic speech, made once",
+    "teacher": "a teacher learns from the speech alone, without labels",
+    "student": "a student learns from the teacher",
+    "pruned": "what matters least in the student goes, and the rest learns again",
+    "files": "model files: float, pruned, and int8 if it passes the gate",
+    "embedding": "spoken words of speakers never heard become vectors",
+    "search": "each word is looked for among those of the other speakers",
+    "quality": "linear probes of frozen frames, on speakers never heard",
+    "speed": "all in turns on one thread",
+}
+PAGE = "report.html"
 
 
 @dataclass(frozen=True)
-class Row:
-    """One representation and its probe accuracies on speakers never heard."""
+class Shown:
+    """How a demo shows itself while it works. counting: gives what hears how many of how many are done."""
 
-    name: str
-    parameters: int
-    phones: float
-    words: float
+    say: Callable[[str], None]
+    pretraining: "Callable[[StepReport], None]"
+    distilling: "Callable[[DistilReport], None]"
+    counting: Callable[[str], Callable[[int, int], None]]
 
 
-def demo(out: Path, *, fresh: bool, report: Report, say: Say) -> list[Row]:
-    """Train a nano teacher (or resume it, or find it finished) and probe it beside its rivals."""
-    config = load_config(CONFIG)
-    corpus = open_run(out, config, None, fresh=fresh, say=say)
-    teacher = load_teacher(pretrain(config, corpus, out, report=report, say=say))
-    say("probing frozen features for phones and words, on speakers never heard")
-    size = sum(p.numel() for p in teacher.student.parameters())
-    shown = {
-        "log-mel": ("log-mel, 80 bands", 0),
-        "untrained": ("the same network, untrained", size),
-        "trained": (f"{CONFIG} teacher", size),
-    }
-    manifest = Path(corpus.source)
-    rows = []
-    for name, featurise in rivals(teacher, config.seed).items():
-        scores = probe(manifest, featurise, seed=config.seed, clips=CLIPS)
-        rows.append(Row(*shown[name], scores["phones"].accuracy, scores["words"].accuracy))
-    return rows
+def demo(out: Path, settings: Settings, shown: Shown, *, fresh: bool = False) -> Record:
+    """Do what is left of the demo in `out`, and write its report. fresh: set an earlier one aside."""
+    if fresh and out.exists():
+        aside = next(
+            place for number in count(1) if not (place := out.with_name(f"{out.name}.{number}")).exists()
+        )
+        out.rename(aside)
+        shown.say(f"set {out} aside as {aside}")
+    record = Record(out, settings)
+    if STAGES.keys() - record.stages.keys():
+        from earkit.benchmarks.demo_stages import Stages  # noqa: PLC0415 - torch takes seconds to import
+
+        stages = Stages(out, record, shown)
+        for number, (name, told) in enumerate(STAGES.items(), start=1):
+            if name not in record.stages:
+                shown.say(f"\n{number} of {len(STAGES)}: {told}")
+                record.do(name, getattr(stages, name))
+    write_text(out / PAGE, report(out, record))
+    return record

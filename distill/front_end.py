@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from earkit.runtime.audio import SAMPLE_RATE
+from earkit.runtime.errors import DataError
 
 WINDOW = 400  # samples, 25 ms
 HOP = 160  # samples, 10 ms
@@ -92,5 +93,10 @@ class LogMel(nn.Module):
         """Take mean and deviation of each band over some clips, each (samples,), and keep them for good."""
         there = (clip.to(self.mean.device) for clip in clips)
         seen = torch.cat([self.raw(clip[None])[0, :, : 4 * (len(clip) // FRAME)] for clip in there], dim=1)
+        if not seen.numel():
+            milliseconds = 1000 * FRAME // SAMPLE_RATE
+            raise DataError(
+                f"no clip lasts {milliseconds} ms, a frame, so there is no level to learn; give longer clips"
+            )
         self.mean.copy_(seen.mean(1, keepdim=True))
         self.deviation.copy_(seen.std(1, keepdim=True).clamp(min=0.1))

@@ -52,6 +52,7 @@ class TeacherAtWork:
             teacher_heads=teacher.attention_heads,
             codebooks=teacher.dinosr.codebooks if teacher.dinosr else 0,
             codebook_size=teacher.dinosr.codebook_size if teacher.dinosr else 0,
+            teacher_input=teacher.gives_input,
         )
 
     def live(self, audio: Tensor, lengths: Tensor, needs: Needs | None = None) -> Targets:

@@ -62,6 +62,7 @@ class PairShape:
 
     layer_map: (student block, teacher layer), both counted from 1, in the order of the blocks.
     teacher_heads: 0 for a teacher without attention. codebooks: 0 for one without codes.
+    teacher_input: whether its layer 0, the input of its first block, can be had.
     """
 
     student_dim: int
@@ -72,6 +73,7 @@ class PairShape:
     teacher_heads: int = 0
     codebooks: int = 0
     codebook_size: int = 0
+    teacher_input: bool = True
 
 
 @dataclass(frozen=True)

@@ -48,10 +48,11 @@ class TinyBERT(nn.Module):
         self.config = config
         self.layer_map = shape.layer_map
         self.teacher_heads = shape.teacher_heads
-        if not shape.layer_map or not (config.embedding or config.hidden or self._has_attention):
+        self.teacher_input = shape.teacher_input
+        if not shape.layer_map or not (self._has_embedding or config.hidden or self._has_attention):
             raise ConfigError(
-                "tinybert has nothing to compare: it needs a teacher with frame features, and "
-                "tinybert.hidden, embedding or (if the teacher has attention) attention above 0"
+                "tinybert has nothing to compare: it needs a teacher with frame features, and above 0 "
+                "tinybert.hidden, or embedding or attention if the teacher has them"
             )
         self.hidden = nn.Linear(shape.student_dim, shape.teacher_dim, bias=False)  # W_h
         self.embedding = nn.Linear(shape.student_dim, shape.teacher_dim, bias=False)  # W_e
@@ -65,18 +66,22 @@ class TinyBERT(nn.Module):
     def _has_attention(self) -> bool:
         return bool(self.config.attention and self.teacher_heads)
 
+    @property
+    def _has_embedding(self) -> bool:
+        return bool(self.config.embedding and self.teacher_input)
+
     def needs(self) -> Needs:
         """Embeddings, and the hidden states and attention of the mapped layers."""
         layers = frozenset(layer for _, layer in self.layer_map)
         hidden = layers if self.config.hidden else frozenset()
-        embedding = frozenset({0}) if self.config.embedding else frozenset()
+        embedding = frozenset({0}) if self._has_embedding else frozenset()
         return Needs(hidden | embedding, layers if self._has_attention else frozenset())
 
     def forward(self, student: StudentTrace, teacher: Targets) -> Tensor:
         """Return the loss, without its weight among the others."""
         valid = student.valid & teacher.valid
         loss = student.hidden[0].new_zeros(())
-        if self.config.embedding:  # eq. 9
+        if self._has_embedding:  # eq. 9
             embedding = self.embedding(student.hidden[0])
             loss = loss + self.config.embedding * frame_error(embedding, teacher.hidden[0], valid)
         for pair, (block, layer) in enumerate(self.layer_map):

@@ -104,6 +104,9 @@ class _Seen:
 class Teacher:
     """A frozen encoder: audio in, features of any layer out."""
 
+    gives_input = True
+    """Whether layer 0, the input of the first block, can be asked for."""
+
     def __init__(
         self,
         name: str,

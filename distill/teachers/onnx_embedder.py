@@ -100,6 +100,7 @@ class OnnxTeacher:
 
     sample_rate = SAMPLE_RATE  # of the audio that `features` takes, not of the model
     attention_heads = 0
+    gives_input = False  # its layer 0 is nowhere to be seen
     dinosr = None
 
     def __init__(self, name: str, embedder: Embedder, folder: Path) -> None:

@@ -25,6 +25,7 @@ class StudentTeacher:
 
     sample_rate = SAMPLE_RATE
     attention_heads = 0
+    gives_input = True
     hop = FRAME
     first_centre = CENTRE
 

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from transformers.audio_utils import mel_filter_bank
 
 from earkit.distill.front_end import FLOOR, LogMel, mel_bands, student_frames
+from earkit.runtime.errors import DataError
 
 LENGTHS = (1, 159, 640, 641, 1600, 6399, 6400, 6401)
 
@@ -90,6 +91,11 @@ def test_a_band_that_stands_still_is_not_blown_up() -> None:
     quiet = model(1e-4 * torch.from_numpy(noise(6400))[None])
     assert quiet.abs().max() < 10
     assert not model(torch.zeros(1, 6400)).any()
+
+
+def test_clips_shorter_than_a_frame_teach_no_level() -> None:
+    with pytest.raises(DataError, match="no clip lasts 40 ms"):
+        LogMel(20).fit([torch.zeros(639)])
 
 
 def test_only_the_statistics_are_kept_in_files() -> None:

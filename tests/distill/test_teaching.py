@@ -150,7 +150,7 @@ def test_shape_of_a_pair(folder: Path) -> None:
 class Vectors:
     """An embedder of whole clips: mean and loudness."""
 
-    name, dim, layers, attention_heads, dinosr = "ears", 2, 0, 0, None
+    name, dim, layers, attention_heads, gives_input, dinosr = "ears", 2, 0, 0, False, None
     hop = first_centre = 0.0
 
     def to(self, device: torch.device) -> "Vectors":
@@ -169,7 +169,7 @@ def test_a_teacher_of_vectors_has_no_frame_on_the_students_grid(
     monkeypatch.setenv("EARKIT_CACHE", str(tmp_path))
     teacher = TeacherAtWork(Vectors(), folder / "nano", CPU)
     teacher.needs = Needs(vector=True)
-    assert teacher.shape(32, 2, MAP) == PairShape(32, 2, 2, 0, ())
+    assert teacher.shape(32, 2, MAP) == PairShape(32, 2, 2, 0, (), teacher_input=False)
     batch = one_epoch(folder)[0]
     live = teacher.live(batch.audio, batch.lengths)
     assert live.valid.shape == (len(batch.lengths), -(-int(batch.lengths.max()) // 640))

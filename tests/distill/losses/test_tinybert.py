@@ -179,6 +179,16 @@ def test_a_teacher_without_attention_has_the_other_parts() -> None:
     torch.testing.assert_close(loss(student, teacher), with_attention(student, teacher))
 
 
+def test_a_teacher_without_its_input_has_the_other_parts() -> None:
+    student, teacher = pair(lengths(4))
+    loss = TinyBERT(TinyBERTConfig(), dataclasses.replace(SHAPE, teacher_input=False))
+    assert 0 not in loss.needs().hidden
+    without_embedding = TinyBERT(TinyBERTConfig(embedding=0), SHAPE)
+    without_embedding.load_state_dict(loss.state_dict())
+    teacher = dataclasses.replace(teacher, hidden={k: x for k, x in teacher.hidden.items() if k})
+    torch.testing.assert_close(loss(student, teacher), without_embedding(student, teacher))
+
+
 def test_nothing_to_compare_is_refused() -> None:
     vectors = dataclasses.replace(SHAPE, layer_map=())
     with pytest.raises(ConfigError, match="tinybert has nothing to compare"):
@@ -186,6 +196,9 @@ def test_nothing_to_compare_is_refused() -> None:
     without = dataclasses.replace(SHAPE, teacher_heads=0)
     with pytest.raises(ConfigError, match="tinybert has nothing to compare"):
         TinyBERT(TinyBERTConfig(hidden=0, embedding=0), without)
+    neither = dataclasses.replace(SHAPE, teacher_heads=0, teacher_input=False)
+    with pytest.raises(ConfigError, match="tinybert has nothing to compare"):
+        TinyBERT(TinyBERTConfig(hidden=0), neither)
 
 
 @pytest.mark.parametrize("name", ["weight", "attention", "hidden", "embedding"])
