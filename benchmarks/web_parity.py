@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from earkit.benchmarks.chromium import find_chromium
 from earkit.benchmarks.devtools import Page, headless
 from earkit.benchmarks.web_page import serving, vendor
-from earkit.export.verify import sounds
 from earkit.runtime.embedder import Embedder
 from earkit.runtime.errors import EarkitError
 from earkit.runtime.machine import machine
+from earkit.runtime.trial_sounds import sounds
 
 Samples = NDArray[np.float32]
 

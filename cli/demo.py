@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -9,26 +10,40 @@ import typer
 
 
 def demo(
-    out: Annotated[Path, typer.Option(help="Run folder; an unfinished one is resumed.")] = Path("runs/demo"),
+    out: Annotated[Path, typer.Option(help="Its folder; an unfinished demo goes on.")] = Path("runs/demo"),
     fresh: Annotated[bool, typer.Option("--fresh", help="Set an earlier demo aside and start anew.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Answer in JSON.")] = False,
 ) -> None:
-    """Train a small teacher on built-in synthetic speech and show what it has learned, in minutes."""
+    """Teacher, student, pruning, int8, embeddings and search on built-in synthetic speech, in minutes."""
+    from earkit.benchmarks.demo import PAGE, Shown
     from earkit.benchmarks.demo import demo as run_demo
-    from earkit.cli.progress import ProgressLine, say
+    from earkit.benchmarks.demo_record import Settings
+    from earkit.benchmarks.demo_report import remarks, rows, table
+    from earkit.cli.progress import CountLine, DistilLine, ProgressLine, say
 
-    line = ProgressLine()
-    rows = run_demo(out, fresh=fresh, report=line, say=say)
+    record = run_demo(out, Settings(), Shown(say, ProgressLine(), DistilLine(), CountLine), fresh=fresh)
     if as_json:
-        print(json.dumps([dataclasses.asdict(row) for row in rows]))
+        print(json.dumps([dataclasses.asdict(row) for row in rows(record)]))
         return
-    print(f"{'frozen features':30}{'parameters':>12}{'phones':>9}{'words':>9}")
-    for row in rows:
-        print(f"{row.name:30}{row.parameters / 1e6:>10.1f} M{row.phones:>8.1%}{row.words:>9.1%}")
+    made = table(record)
+    print(_aligned([made.header, *made.rows]))
+    student = record.settings.student
+    say("\n".join(["", *remarks(record), f"The report, with plots: {out / PAGE}. Next:"]))
     say(
-        f"\naccuracy of linear probes on speakers never heard; the speech is synthetic. The teacher is in "
-        f"{out / 'teacher'}. Next:\n"
-        f"  kit teachers info {out}\n"
-        "  kit pretrain --config dinosr_small --data FOLDER --dry-run\n"
-        "  kit pretrain --config dinosr_small --data FOLDER"
+        f"  kit info {out / f'{student}-pruned'}\n"
+        f"  kit search {out / 'words.index'} {out / 'words' / 'clips' / '000000.flac'}\n"
+        f"  kit embed FOLDER --model {out / f'{student}-pruned'} -o vectors.npz\n"
+        "  kit pretrain --config dinosr_small --data FOLDER --dry-run"
+    )
+
+
+def _aligned(lines: list[Sequence[str]]) -> str:
+    """Align names left and figures right."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if place else cell.ljust(width)
+            for place, (cell, width) in enumerate(zip(line, widths, strict=True))
+        )
+        for line in lines
     )

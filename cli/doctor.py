@@ -7,7 +7,6 @@ import platform
 import shutil
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated
@@ -51,6 +50,16 @@ class Cache:
 
 
 @dataclass(frozen=True)
+class Model:
+    """A model file: one that comes with earkit, or an export of a run in `runs/`."""
+
+    file: str
+    name: str
+    precision: str
+    megabytes: float
+
+
+@dataclass(frozen=True)
 class Diagnosis:
     """Everything `kit doctor` answers; `problems` are sentences, none of them when all is well."""
 
@@ -60,11 +69,12 @@ class Diagnosis:
     cpu: Cpu
     extras: dict[str, Extra]
     cache: Cache
+    models: list[Model]
     problems: list[str]
 
 
 def doctor(as_json: Annotated[bool, typer.Option("--json", help="Answer in JSON.")] = False) -> None:
-    """Show versions, processor, installed extras and cache; exit code 1 when something is broken."""
+    """Show versions, processor, installed extras, cache and models; exit code 1 when something is broken."""
     found = diagnose()
     print(json.dumps(dataclasses.asdict(found), indent=2) if as_json else _text(found))
     if found.problems:
@@ -77,6 +87,8 @@ def diagnose() -> Diagnosis:
     cache = _cache(cache_folder())
     if not cache.writable:
         problems.append(f"the cache folder {cache.folder} is not writable; set EARKIT_CACHE to one that is")
+    models, damaged = _models(Path("runs")) if len(loaded) == len(BASE) else ([], [])
+    problems += damaged
     onnxruntime, soundfile = loaded.get("onnxruntime"), loaded.get("soundfile")
     return Diagnosis(
         versions={
@@ -95,6 +107,7 @@ def diagnose() -> Diagnosis:
         ),
         extras={extra: _extra(extra) for extra in EXTRAS},
         cache=cache,
+        models=models,
         problems=problems,
     )
 
@@ -111,6 +124,8 @@ def _load(names: tuple[str, ...]) -> tuple[dict[str, ModuleType], list[str]]:
 
 
 def _version(distribution: str) -> str | None:
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         return version(distribution)
     except PackageNotFoundError:
@@ -140,6 +155,24 @@ def _cache(folder: Path) -> Cache:
     )
 
 
+def _models(runs: Path) -> tuple[list[Model], list[str]]:
+    """Open every model file that a name or a run could mean; one that cannot be opened is a sentence."""
+    from earkit.runtime.errors import CheckpointError
+    from earkit.runtime.find_model import KINDS, built_in
+    from earkit.runtime.model_file import read_model_file
+
+    exports = [file for file in runs.glob("*/*") if file.suffix in KINDS and not file.name.startswith(".")]
+    models, damaged = [], []
+    for file in [*built_in().values(), *sorted(exports)]:
+        try:
+            info = read_model_file(file)
+        except CheckpointError as error:
+            damaged.append(str(error))
+        else:
+            models.append(Model(str(file), info.name, info.precision, round(file.stat().st_size / 1e6, 2)))
+    return models, damaged
+
+
 def _text(found: Diagnosis) -> str:
     cpu, cache = found.cpu, found.cache
     sets = cpu.instruction_sets
@@ -154,6 +187,7 @@ def _text(found: Diagnosis) -> str:
         ("instructions", "not known on this platform" if sets is None else _present(sets)),
         *((f"earkit[{name}]", _extra_text(extra)) for name, extra in found.extras.items()),
         ("cache", f"{cache.folder}, {cache.free_bytes / 2**30:.1f} GiB free"),
+        *(("model", f"{each.file}, {each.precision}, {each.megabytes:.2f} MB") for each in found.models),
         *(("problem", sentence) for sentence in found.problems),
     ]
     width = max(len(name) for name, _ in rows) + 2

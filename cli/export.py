@@ -53,8 +53,16 @@ def export(
         bool, typer.Option("--streaming", help="Make a step graph: frames and tokens of a stream.")
     ] = False,
     mobile: Annotated[
-        bool, typer.Option("--mobile", help="Write an .ort file too, and the operators that it needs.")
+        bool,
+        typer.Option(
+            "--mobile",
+            help="Write an .ort file too, the operators that it needs, and a file of one shape for NNAPI "
+            "and CoreML, with onnxruntime's check of that.",
+        ),
     ] = False,
+    mobile_seconds: Annotated[
+        float, typer.Option(help="Of --mobile: audio that the file of one shape takes.", min=0.04, max=60)
+    ] = 5.0,
     web: Annotated[bool, typer.Option("--web", help="Refuse what browsers do not run.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Answer in JSON.")] = False,
 ) -> None:
@@ -63,42 +71,50 @@ def export(
     from earkit.export.student import export_student
 
     asked = tuple(name.strip() for name in outputs.split(",")) if outputs is not None else ()
-    if int8 and streaming:
-        raise typer.BadParameter("--streaming makes a step graph, which stays float: leave out --int8")
     if calibration and not int8:
         raise typer.BadParameter("--calibration is of --int8: give that too")
     if int8:
         smaller = quantize.of_run(
-            place, out, int8, calibration, outputs=asked, depth=depth, codebook=codebook
+            place, out, int8, calibration, outputs=asked, depth=depth, codebook=codebook, streaming=streaming
         )
-        further = _further(smaller.file, smaller.info, mobile=mobile, web=web)
+        further = _further(smaller.file, smaller.info, mobile_seconds if mobile else None, web=web)
         quantize.answer(smaller, further, as_json=as_json)
         return
     made = export_student(
         place, out, outputs=asked, depth=depth, codebook=codebook, streaming=streaming, say=say
     )
-    files = [made.file, made.card, *_further(made.file, made.info, mobile=mobile, web=web)]
+    files = [
+        made.file,
+        made.card,
+        *_further(made.file, made.info, mobile_seconds if mobile else None, web=web),
+    ]
     drift = max(made.info.drift.values())
     say(f"{made.info.megabytes:.2f} MB, at most {drift:.1e} from torch; {_speed(made.info.latency)}")
     described = {"files": [str(file) for file in files], **json.loads(made.info.to_json())}
     print(json.dumps(described) if as_json else made.file)
 
 
-def _further(file: Path, info: "ModelInfo", *, mobile: bool, web: bool) -> list[Path]:
+def _further(file: Path, info: "ModelInfo", mobile_seconds: float | None, *, web: bool) -> list[Path]:
     """Do what else was asked for; gives the files that this made."""
+    from earkit.cli.progress import say
     from earkit.export.mobile import for_phones, refuse_for_browsers
 
     if web:
         refuse_for_browsers(info)
-    if not mobile:
+    if mobile_seconds is None:
         return []
-    phone = for_phones(file)
-    return [phone.file, phone.required_operators]
+    phone = for_phones(file, mobile_seconds)
+    for each in phone.usability:
+        lacking = f"; lacks {', '.join(each.lacking)}" if each.lacking else ""
+        say(
+            f"{each.accelerator}: worth a try: {each.advice}; {each.taken} of {each.nodes} nodes of "
+            f"{phone.fixed.name} in {each.partitions} partitions{lacking}"
+        )
+    return phone.files
 
 
 def _speed(latency: tuple["Latency", ...]) -> str:
-    timed = [
+    return "; ".join(
         f"{each.milliseconds:.1f} ms for {each.seconds:g} s of audio, threads: {each.threads}"
         for each in latency
-    ]
-    return "; ".join(timed) or "not timed: it runs in steps"
+    )

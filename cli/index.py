@@ -62,7 +62,7 @@ def index(
     from earkit.runtime.search.model import indexed_model
     from earkit.runtime.search.store import is_index
 
-    if not source.is_dir():
+    if source.exists() and not source.is_dir():
         raise typer.BadParameter(f"{source} is no folder")
     sounds = find([source])
     begun = is_index(out) and not fresh

@@ -10,10 +10,12 @@ from typing import Annotated, NoReturn
 import typer
 
 from earkit.cli import corpus, teachers
+from earkit.cli.bench import bench
 from earkit.cli.demo import demo
 from earkit.cli.distill import distill
 from earkit.cli.doctor import doctor
 from earkit.cli.embed import embed
+from earkit.cli.eval import eval_
 from earkit.cli.export import ExportCommand, export
 from earkit.cli.index import index
 from earkit.cli.info import info
@@ -59,6 +61,8 @@ app.command()(stream)
 app.command()(index)
 app.command()(search)
 app.command()(info)
+app.command("eval")(eval_)
+app.command()(bench)
 app.command()(demo)
 
 

@@ -46,17 +46,14 @@ def quantize(
     answer(made, as_json=as_json)
 
 
-def of_file(
-    model: Path, out: Path | None, goal: Goal, calibration: Path | None, folder: Path | None = None
-) -> "Quantized":
-    """Quantize a model file with the clips of the run in whose folder it lies, or is to lie."""
+def of_file(model: Path, out: Path | None, goal: Goal, calibration: Path | None) -> "Quantized":
+    """Quantize a model file with the clips of the run in whose folder it lies."""
     from earkit.cli.progress import say
     from earkit.compress.quantize import quantize as best_of
     from earkit.runtime.model_file import read_model_file
 
     read_model_file(model)  # a file that is none is refused before any clip is read
-    clips = _clips(folder or model.parent, calibration)
-    return best_of(model, clips, goal=goal.value, folder=folder, out=out, say=say)
+    return best_of(model, _clips(model.parent, calibration), goal=goal.value, out=out, say=say)
 
 
 def of_run(
@@ -68,7 +65,10 @@ def of_run(
 ) -> "Quantized":
     """Export a run with these options to a place that does not last, and quantize that."""
     from earkit.cli.progress import say
-    from earkit.distill.distilled import find_student
+    from earkit.compress.quantize import quantize as best_of
+    from earkit.compress.quantize import refuse_place
+    from earkit.distill.distilled import find_student, load_student
+    from earkit.export.graph import select
     from earkit.export.student import export_student, newest_student
 
     if place is None:
@@ -76,9 +76,12 @@ def of_run(
         say(f"taking the newest run with a student, {place}")
     student = find_student(place)
     folder = student.parent if student.name == "student" else student
+    refuse_place(out, folder)
+    select(load_student(student)[0], **options)  # what cannot be exported is refused before any clip is read
+    clips = _clips(folder, calibration)
     with tempfile.TemporaryDirectory() as passing:
         exported = export_student(place, Path(passing) / "float.onnx", **options)
-        return of_file(exported.file, out, goal, calibration, folder)
+        return best_of(exported.file, clips, goal=goal.value, folder=folder, out=out, say=say)
 
 
 def _clips(folder: Path, calibration: Path | None) -> "CalibrationClips":

@@ -16,7 +16,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from earkit.compress.graph import Samples, copy, open_graph, run, weights
+from earkit.compress.graph import Samples, copy, heard, open_graph, weights
 
 Quantize = Callable[[onnx.ModelProto], onnx.ModelProto]
 
@@ -69,14 +69,18 @@ def _means(
 ) -> dict[str, NDArray[np.float64]]:
     """Average each channel over all sounds and their frames."""
     watched = copy(proto)
-    del watched.graph.output[:]
+    given = {put.name for put in watched.graph.output}
     watched.graph.output.extend(
-        helper.make_tensor_value_info(bias.output, TensorProto.FLOAT, None) for bias in biases
+        helper.make_tensor_value_info(bias.output, TensorProto.FLOAT, None)
+        for bias in biases
+        if bias.output not in given
     )
     session = open_graph(watched)
     rows: dict[str, list[NDArray[np.float32]]] = {bias.output: [] for bias in biases}
     for sound in sounds:
-        for bias, given in zip(biases, run(session, [sound]).values(), strict=True):
-            frames = np.moveaxis(given, bias.channels, -1).reshape(-1, given.shape[bias.channels])
-            rows[bias.output].append(frames.mean(0, keepdims=True))
+        runs = [outputs for _, outputs in heard(session, sound)]
+        for bias in biases:
+            frames = [np.moveaxis(each[bias.output], bias.channels, -1) for each in runs]
+            flat = np.concatenate([each.reshape(-1, each.shape[-1]) for each in frames])
+            rows[bias.output].append(flat.mean(0, keepdims=True))
     return {name: np.concatenate(means).mean(0, dtype=np.float64) for name, means in rows.items()}

@@ -17,7 +17,8 @@ import onnx
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod
 from optimum.onnxruntime.configuration import CalibrationConfig
 
-from earkit.compress.graph import WEIGHING, Samples
+from earkit.compress.graph import WEIGHING, Samples, heard, open_graph
+from earkit.runtime.inference import Arrays
 
 Method = Literal["min-max", "entropy", "percentile"]
 METHODS: tuple[Method, ...] = ("min-max", "entropy", "percentile")
@@ -40,19 +41,21 @@ def calibrate(proto: onnx.ModelProto, sounds: Sequence[Samples], method: Method)
         calibrator = config.create_calibrator(
             file, list(WEIGHING), augmented_model_name=str(Path(folder) / "augmented.onnx")
         )
+        session = open_graph(proto)
         with redirect_stdout(io.StringIO()):  # the calibrators print
             for sound in sounds:
-                calibrator.collect_data(_Reader(sound))
+                for inputs, _ in heard(session, sound):
+                    calibrator.collect_data(_Reader(inputs))
             found = calibrator.compute_data()
     ends = {name: [np.asarray(end).item() for end in data.range_value] for name, data in found.items()}
     return {name: cast("tuple[float, float]", tuple(pair)) for name, pair in ends.items()}
 
 
 class _Reader(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime publishes no types
-    """One sound: of several, the calibrators want all to be of one length."""
+    """One run: of several, the calibrators want all to be of one length."""
 
-    def __init__(self, sound: Samples) -> None:
-        self._left = iter([{"audio": sound[None], "lengths": np.array([len(sound)])}])
+    def __init__(self, inputs: Arrays) -> None:
+        self._left = iter([inputs])
 
-    def get_next(self) -> dict[str, Any] | None:
+    def get_next(self) -> Arrays | None:
         return next(self._left, None)

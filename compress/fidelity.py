@@ -12,13 +12,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from earkit.compress.calibration_clips import CalibrationClips, Sound
-from earkit.compress.graph import Outputs, Samples, open_graph, run
+from earkit.compress.graph import JUDGED_BY, Outputs, Samples, open_graph, run
+from earkit.compress.invariance import together
 from earkit.distill.retention import Part, Probes
 
 Floats = NDArray[np.float32]
 
-JUDGED_BY = ("embedding", "scores", "frames")
-"""A file must give one of them; the first that it gives stands for a clip."""
 LEAST_EXAMPLES = 500
 """With fewer, one more or less that is right is too much of a per cent to judge by."""
 WINDOW = 8_000
@@ -35,7 +34,7 @@ class Fidelity:
     """Mean over clips."""
     worst_cosine: float
     together: float
-    """Least cosine between a clip in a padded batch and the same clip alone, both by the quantized graph."""
+    """Least cosine of a clip in a padded batch (of a step graph, in steps too) and the same clip alone."""
     tokens: float | None = None
     """Share of frames with the parent's token."""
     frames: float | None = None
@@ -125,12 +124,9 @@ def _part(sounds: Sequence[Sound], features: Sequence[Tensor], *, labelled: bool
 def _together(
     session: onnxruntime.InferenceSession, sounds: Sequence[Sound], alone: Sequence[Outputs]
 ) -> float:
-    chosen = (
-        np.linspace(0, len(sounds) - 1, min(TOGETHER, len(sounds))).astype(int).tolist()
-    )  # of all lengths
-    batch = vectors(run(session, [sounds[i].samples for i in chosen]))
-    own = np.concatenate([vectors(alone[i]) for i in chosen])
-    return float((batch * own).sum(1).min())
+    """Try the invariance promise on sounds of all lengths."""
+    chosen = np.linspace(0, len(sounds) - 1, min(TOGETHER, len(sounds))).astype(int).tolist()
+    return together(session, [sounds[i].samples for i in chosen], [alone[i] for i in chosen])
 
 
 def _agreement(parent: Sequence[Outputs], own: Sequence[Outputs]) -> float | None:

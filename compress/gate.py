@@ -7,7 +7,7 @@ from typing import Literal
 import onnx
 
 from earkit.compress.fidelity import Fidelity
-from earkit.compress.paired_latency import paired_latency
+from earkit.runtime.paired_latency import paired_latency
 from earkit.runtime.threads import usable_threads
 
 Goal = Literal["speed", "size"]
@@ -34,7 +34,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Speed:
-    """For a clip of 10 s, out of one run in which all took turns."""
+    """For 10 s of audio, out of one run in which all took turns."""
 
     threads: int
     milliseconds: float
@@ -74,7 +74,7 @@ def unlike(fidelity: Fidelity) -> str:
     if not fidelity.cosine >= LEAST_COSINE:
         return f"cosine {fidelity.cosine:.4f}, below {LEAST_COSINE:g}"
     if not fidelity.together >= LEAST_TOGETHER:
-        return f"cosine {fidelity.together:.4f} between alone and in a batch, below {LEAST_TOGETHER:g}"
+        return f"cosine {fidelity.together:.4f} to itself in a batch or in steps, below {LEAST_TOGETHER:g}"
     for task, kept in fidelity.probes.items():
         if not kept >= LEAST_PROBE:
             return f"keeps {kept:.1%} of the probe of {task}, below {LEAST_PROBE:.0%}"

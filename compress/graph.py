@@ -1,19 +1,24 @@
 """What quantization needs of a model file's graph: what in it has weights, and to run sounds through it."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
-import numpy as np
 import onnx
 import onnxruntime
-from numpy.typing import NDArray
+
+from earkit.distill.front_end import FRAME
+from earkit.runtime import inference
+from earkit.runtime.inference import Arrays, Samples, open_graph, pad, play, steps, zero_states
+
+__all__ = ["FRONT_END", "JUDGED_BY", "WEIGHING", "Outputs", "Samples"]
+__all__ += ["copy", "heard", "open_graph", "run", "weights"]
 
 FRONT_END = "student.log_mel/"
 """Nodes of the front end begin with it. Its values span 110 dB: they stay float."""
 WEIGHING = ("MatMul", "Gemm", "Conv")
+JUDGED_BY = ("embedding", "scores", "frames")
+"""A file must give one of them; the first that it gives stands for a clip."""
 
-Samples = NDArray[np.float32]
-Outputs = dict[str, NDArray[Any]]
+Outputs = Arrays
 
 
 def weights(proto: onnx.ModelProto) -> dict[str, onnx.TensorProto]:
@@ -36,22 +41,22 @@ def copy(proto: onnx.ModelProto) -> onnx.ModelProto:
     return made
 
 
-def open_graph(proto: onnx.ModelProto, threads: int = 1) -> onnxruntime.InferenceSession:
-    """Open a graph in memory; its threads rest between runs, so that several graphs can take turns."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 4
-    options.add_session_config_entry("session.force_spinning_stop", "1")
-    return onnxruntime.InferenceSession(
-        proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
-
-
 def run(session: onnxruntime.InferenceSession, sounds: Sequence[Samples]) -> Outputs:
-    """Run sounds as one batch, with zeros behind the shorter ones."""
-    audio = np.zeros((len(sounds), max(map(len, sounds))), np.float32)
-    for row, sound in zip(audio, sounds, strict=True):
-        row[: len(sound)] = sound
-    names = [output.name for output in session.get_outputs()]
-    lengths = np.array([len(sound) for sound in sounds])
-    return dict(zip(names, session.run(names, {"audio": audio, "lengths": lengths}), strict=True))
+    """Run sounds as one batch, with zeros behind the shorter ones; a step graph hears them in one step."""
+    if zero_states(session, 1):
+        return play(session, sounds, _whole(sounds))
+    return inference.run(session, pad(sounds))
+
+
+def heard(session: onnxruntime.InferenceSession, sound: Samples) -> Iterator[tuple[Arrays, Arrays]]:
+    """Give all that goes in and comes out to hear a sound: a step graph is late, so it is run once more."""
+    if zero_states(session, 1):
+        yield from steps(session, [sound], _whole([sound]))
+    else:
+        inputs = pad([sound])
+        yield inputs, inference.run(session, inputs)
+
+
+def _whole(sounds: Sequence[Samples]) -> int:
+    """Whole frames for the longest of them, in samples."""
+    return -(-max(map(len, sounds)) // FRAME) * FRAME

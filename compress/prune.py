@@ -19,7 +19,6 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from earkit.compress.paired_latency import paired_latency
 from earkit.compress.prune_config import PruneConfig
 from earkit.compress.prune_cost import cost
 from earkit.compress.prune_groups import BlockGroups, cut, shape, student_groups
@@ -42,6 +41,7 @@ from earkit.distill.teachers.download import Progress as Fetched
 from earkit.distill.training import Say
 from earkit.runtime.atomic import replacing, write_text
 from earkit.runtime.errors import CheckpointError, ConfigError
+from earkit.runtime.paired_latency import paired_latency
 
 HEADS, SHARE = "heads.safetensors", "share.json"
 

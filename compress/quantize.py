@@ -14,18 +14,20 @@ import onnx
 from earkit.compress.bias_correction import corrected
 from earkit.compress.calibration import METHODS, Ranges, calibrate
 from earkit.compress.calibration_clips import CalibrationClips
-from earkit.compress.fidelity import JUDGED_BY, Fidelity, Parent
+from earkit.compress.fidelity import Fidelity, Parent
 from earkit.compress.gate import Candidate, Goal, Measured, best, measure, unlike
-from earkit.compress.graph import Samples, copy
+from earkit.compress.graph import JUDGED_BY, Samples, copy
 from earkit.compress.int8 import dynamic_int8, static_int8
-from earkit.compress.paired_latency import SECONDS
+from earkit.compress.invariance import invariance
 from earkit.compress.sensitivity import mixed_int8, sensitivities
 from earkit.compress.weight_storage import eight_bits, four_bits, half
-from earkit.runtime.atomic import replacing, write_text
+from earkit.runtime.atomic import refuse_unwritable, replacing, write_text
 from earkit.runtime.errors import ConfigError
 from earkit.runtime.machine import machine
 from earkit.runtime.model_card import model_card
 from earkit.runtime.model_file import KEY, Latency, ModelInfo, read_model_file
+from earkit.runtime.paired_latency import SECONDS
+from earkit.runtime.seal import sealed
 
 PACKAGES = ("earkit", "onnx", "onnxruntime", "optimum", "optimum-onnx")
 SHARES = (1 / 8, 1 / 4, 1 / 2)
@@ -63,12 +65,12 @@ def quantize(
     """
     info = read_model_file(model)
     _refuse(info, model, out)
+    refuse_place(out, folder or model.parent)
     proto = onnx.load(model)
     tried = try_all(Parent(proto, clips), goal, say)
     say("timing all, in turns")
     candidates, fidelities = zip(*tried, strict=True)
-    rows = measure(proto, candidates, fidelities, goal)
-    winner = best(rows, goal)
+    winner, rows = verified(measure(proto, candidates, fidelities, goal), goal)
     if not winner and not out and not folder:
         return Quantized(model, model.with_suffix(".md"), info, "", rows)
     suffix = f"-{winner.candidate.weights}" if winner else ""
@@ -83,16 +85,21 @@ def _beside(model: Path, suffix: str) -> Path:
     return model.with_name(f"{model.stem}{suffix}.onnx")
 
 
-def _refuse(info: ModelInfo, model: Path, out: Path | None) -> None:
-    """Refuse what cannot be quantized, before any work."""
+def refuse_place(out: Path | None, folder: Path) -> None:
+    """Refuse a file that cannot be written, or a folder that cannot be written to, before any work."""
     if out is not None and out.suffix != ".onnx":
         raise ConfigError(f"a model file ends in .onnx: give --out {out.with_suffix('.onnx')}, not {out}")
+    refuse_unwritable(*((out, out.with_suffix(".md")) if out else (folder / "quantized.onnx",)))
+
+
+def _refuse(info: ModelInfo, model: Path, out: Path | None) -> None:
+    """Refuse what cannot be quantized, before any work."""
     if out is not None and out.absolute() == model.absolute():
         raise ConfigError(f"--out {out} would replace the float file: give it another name")
     if model.suffix != ".onnx":
         raise ConfigError(f"{model} is not an .onnx file: quantize the one that it was made of")
-    if info.stream:
-        raise ConfigError(f"{info.name} is a step graph, which is not quantized: leave it in float")
+    if info.samples:
+        raise ConfigError(f"{info.name} is of one shape, for phones: quantize the file that it was made of")
     if info.precision != ModelInfo.precision:
         raise ConfigError(
             f"{info.name} is {info.precision} already: quantize the float file that it was made of"
@@ -130,6 +137,21 @@ def try_all(parent: Parent, goal: Goal, say: Say = lambda _: None) -> Tried:
     return tried
 
 
+def verified(rows: tuple[Measured, ...], goal: Goal) -> tuple[Measured | None, tuple[Measured, ...]]:
+    """Take the best that keeps the invariance promise on all lengths by which export verifies a graph.
+
+    Gives it, and the rows with what that check has found.
+    """
+    while winner := best(rows, goal):
+        least = min(winner.fidelity.together, invariance(winner.candidate.proto))
+        fidelity = dataclasses.replace(winner.fidelity, together=least)
+        judged = dataclasses.replace(winner, fidelity=fidelity, refusal=unlike(fidelity))
+        rows = tuple(judged if row is winner else row for row in rows)
+        if not judged.refusal:
+            return judged, rows
+    return None, rows
+
+
 def calibrated(clips: CalibrationClips) -> list[Samples]:
     """Every second sound is enough for ranges; probes are trained on all."""
     return [sound.samples for sound in clips.calibration[::2]]
@@ -160,7 +182,7 @@ def describe(info: ModelInfo, chosen: Measured) -> ModelInfo:
     proto, fidelity = chosen.candidate.proto, chosen.fidelity
     judged = next(name for name in JUDGED_BY if name in info.outputs)
     drift = {judged: 1 - fidelity.cosine, f"{judged}, worst": 1 - fidelity.worst_cosine}
-    drift |= {f"{judged}, in a batch": 1 - fidelity.together}
+    drift |= {f"{judged}, in {'steps' if info.stream else 'a batch'}": 1 - fidelity.together}
     drift |= {"tokens": 1 - fidelity.tokens} if fidelity.tokens is not None else {}
     drift |= {"frames": fidelity.frames} if fidelity.frames is not None else {}
     made = dataclasses.replace(
@@ -186,6 +208,6 @@ def _write(file: Path, proto: onnx.ModelProto, info: ModelInfo) -> None:
     onnx.helper.set_model_props(written, {KEY: info.to_json()})
     onnx.checker.check_model(written, full_check=True)
     with replacing(file) as temporary:
-        temporary.write_bytes(written.SerializeToString())
+        temporary.write_bytes(sealed(written.SerializeToString()))
         read_model_file(temporary)
     write_text(file.with_suffix(".md"), info.card)

@@ -137,7 +137,7 @@ def load_student(place: Path) -> tuple[DistilledStudent, Provenance]:
         provenance = Provenance(**values)
         model.load_state_dict(state)
     except (OSError, SafetensorError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
+        reason = " ".join(str(error).split())[:200]
         raise CheckpointError(
             f"{folder} is not a whole student folder ({reason}): distil it again"
         ) from error

@@ -1,14 +1,21 @@
-"""A model file for phones: onnxruntime's own format, and the list of operators that a reduced build needs."""
+"""A model file for phones: onnxruntime's own format, what a reduced build needs, and one shape."""
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
+import onnx
 import onnxruntime
 from onnxruntime.tools.ort_format_model.ort_model_processor import OrtFormatModelProcessor
 
+from earkit.export.fixed_shape import fixed_drift, fixed_shape
+from earkit.export.mobile_usability import Usability, usability, usability_table
 from earkit.runtime.atomic import replacing, write_text
 from earkit.runtime.errors import CheckpointError, ConfigError
-from earkit.runtime.model_file import REFUSALS, ModelInfo, read_model_file
+from earkit.runtime.inference import STEP
+from earkit.runtime.model_card import model_card
+from earkit.runtime.model_file import KEY, REFUSALS, ModelInfo, read_model_file
+from earkit.runtime.seal import sealed
 
 BROWSERS_LACK = frozenset({"ConvInteger"})
 """Operators of our files that onnxruntime-web does not have."""
@@ -20,13 +27,58 @@ class Mobile:
 
     file: Path
     required_operators: Path
+    fixed: Path
+    """Of one shape, for accelerators."""
+    card: Path
+    """Of that."""
+    usability: tuple[Usability, ...]
+    """Of that, by accelerator."""
+
+    @property
+    def files(self) -> list[Path]:
+        """All of them."""
+        return [self.file, self.required_operators, self.fixed, self.card]
 
 
-def for_phones(file: Path) -> Mobile:
-    """Write <name>.ort and <name>.required_operators.config beside a model file.
+def for_phones(file: Path, seconds: float) -> Mobile:
+    """Write <name>.ort, <name>.required_operators.config, <name>-fixed.onnx and its card beside a model file.
 
-    Optimised for any processor: what only suits that of this machine is left out.
+    seconds: of audio that the file of one shape takes; of a step graph it takes a step of 80 ms.
     """
+    ort, config = _ort(file)
+    fixed, found = _fixed(file, seconds)
+    return Mobile(ort, config, fixed, fixed.with_suffix(".md"), found)
+
+
+def _fixed(file: Path, seconds: float) -> tuple[Path, tuple[Usability, ...]]:
+    info, proto = read_model_file(file), onnx.load(file)
+    samples = STEP if info.stream else round(seconds * info.sample_rate)
+    made = fixed_shape(proto, samples)
+    drift = fixed_drift(proto, made, info, samples)
+    found = usability(made)
+    own = dataclasses.replace(
+        info,
+        name=f"{info.name}-fixed",
+        samples=samples,
+        megabytes=round(made.ByteSize() / 1e6, 3),
+        drift=drift,
+        latency=(),
+        machine="",
+        operators=tuple(sorted({node.op_type for node in made.graph.node})),
+        card="",
+    )
+    own = dataclasses.replace(own, card=f"{model_card(own)}\n{usability_table(found)}")
+    onnx.helper.set_model_props(made, {KEY: own.to_json()})
+    place = file.with_name(f"{file.stem}-fixed.onnx")
+    with replacing(place) as temporary:
+        temporary.write_bytes(sealed(made.SerializeToString()))
+        read_model_file(temporary)
+    write_text(place.with_suffix(".md"), own.card)
+    return place, found
+
+
+def _ort(file: Path) -> tuple[Path, Path]:
+    """Optimised for any processor: what only suits that of this machine is left out."""
     ort, config = file.with_suffix(".ort"), file.with_suffix(".required_operators.config")
     info = read_model_file(file)
     with replacing(ort) as temporary:
@@ -57,7 +109,7 @@ def for_phones(file: Path) -> Mobile:
         if names
     ]
     write_text(config, "\n".join([f"# what {ort.name} needs", *lines]) + "\n")
-    return Mobile(ort, config)
+    return ort, config
 
 
 def refuse_for_browsers(info: ModelInfo) -> None:

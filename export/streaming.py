@@ -6,27 +6,41 @@ stream's beginning and behind its end is zero, as it is in a whole file. Behind 
 frames of nothing (`lengths` 0) to get the last frames out.
 """
 
+import copy
 import math
 
-import numpy as np
 import onnx
-import onnxruntime
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from earkit.distill.distilled import DistilledStudent
-from earkit.distill.front_end import FRAME, HOP, LEAD, WINDOW, student_frames
+from earkit.distill.front_end import FRAME, HOP, LEAD, WINDOW, LogMel, student_frames
 from earkit.export.folded_fourier import FoldedLogMel
-from earkit.export.graph import Selection, folded, to_onnx, token_head
-from earkit.export.verify import differences, open_graph, reference, refuse_drift, sounds
+from earkit.export.graph import Selection, to_onnx, token_head
+from earkit.export.verify import differences, reference, refuse_drift
 from earkit.runtime.errors import ConfigError
+from earkit.runtime.inference import STEP, open_graph, play
 from earkit.runtime.model_file import Stream
+from earkit.runtime.trial_sounds import BATCHES, SECONDS, sounds
 
-STEP = 2 * FRAME
-"""Samples of a step in the check: 80 ms."""
-SECONDS = (0.1, 0.45, 3.0)
+
+class StepLogMel(nn.Module):
+    """The log-mel front end of a stream: 0 where there is no stream.
+
+    A module in the place of the other, so that quantization knows its nodes by the same names.
+    """
+
+    def __init__(self, log_mel: LogMel) -> None:
+        super().__init__()
+        self.whole = FoldedLogMel(log_mel)
+
+    def forward(self, audio: Tensor, windows: int, first: Tensor, total: Tensor) -> Tensor:
+        """Hear windows that begin at each hop, the first one of index `first`. -> (batch, bands, windows)."""
+        # The last window ends within its last hop.
+        hops = F.pad(audio, (0, HOP))[:, : HOP * (windows + 2)]
+        mel = (self.whole.of_windows(hops, windows) - self.whole.mean) / self.whole.deviation
+        return mel * _within(first, windows, total)[:, None]
 
 
 class StepGraph(nn.Module):
@@ -41,10 +55,10 @@ class StepGraph(nn.Module):
                 "it without --streaming"
             )
         self.model = model
-        self.blocks, self.norm = (
-            model.student.blocks[: selection.depth],
-            model.student.norms[selection.depth - 1],
-        )
+        self.model.student.add_module("log_mel", StepLogMel(model.student.log_mel))
+        # In tuples, which are no modules: so these keep the names that they have in the student.
+        self.blocks = tuple(model.student.blocks[: selection.depth])
+        self.last = (model.student.norms[selection.depth - 1],)
         self.token_head = token_head(model, selection.codebook) if "tokens" in selection.outputs else None
         self.names = (*selection.names, "frame_start", "next_heard", "next_past_audio", "next_past_frames")
         self.back, self.ahead = config.kernel - 1 - config.kernel_ahead, config.kernel_ahead
@@ -88,7 +102,7 @@ class StepGraph(nn.Module):
             x = self._block(block, all_frames, time, first, total)
             first = first - self.ahead
         valid = _within(first, time, total)
-        frames = self.norm(x) * valid[:, :, None]
+        frames = self.last[0](x) * valid[:, :, None]
         given = {
             "frames": frames,
             "frame_lengths": total[:, 0],
@@ -103,13 +117,9 @@ class StepGraph(nn.Module):
 
     def _stem(self, audio: Tensor, time: int, first: Tensor, total: Tensor) -> Tensor:
         """Make frames of samples that begin `past` before the step. -> (batch, time, dim)."""
-        student, log_mel = self.model.student, self.model.student.log_mel
-        assert isinstance(log_mel, FoldedLogMel)
-        windows = 4 * time + 2 * self.overlap
-        # The last window ends within its last hop.
-        hops = F.pad(audio, (0, HOP))[:, : HOP * (windows + 2)]
-        mel = (log_mel.of_windows(hops, windows) - log_mel.mean) / log_mel.deviation
-        mel = mel * _within(4 * first - self.overlap, windows, 4 * total)[:, None]
+        student = self.model.student
+        log_mel = student.get_submodule("log_mel")
+        mel = log_mel(audio, 4 * time + 2 * self.overlap, 4 * first - self.overlap, 4 * total)
         x: Tensor = student.stem(mel).transpose(1, 2)
         return x * _within(first, time, total)[:, :, None]
 
@@ -133,51 +143,26 @@ def _within(first: Tensor, count: int, total: Tensor) -> Tensor:
 
 def stream_graph(model: DistilledStudent, selection: Selection) -> tuple[onnx.ModelProto, Stream]:
     """Make the graph of one step, and say how it is to be fed."""
-    graph = StepGraph(folded(model), selection)
+    graph = StepGraph(copy.deepcopy(model).eval(), selection)
     example = {"audio": torch.zeros(2, STEP), "lengths": torch.tensor([STEP, STEP])}
     for name, (_, *shape) in graph.stream.states.items():
         example[name] = torch.zeros(2, *shape, dtype=torch.int64 if name == "heard" else torch.float32)
     return to_onnx(graph, example, graph.names), graph.stream
 
 
-def play(
-    session: onnxruntime.InferenceSession, stream: Stream, clips: list[NDArray[np.float32]], step: int = STEP
-) -> dict[str, NDArray[np.generic]]:
-    """Feed clips, each from its beginning, in steps; gives frames and tokens, (batch, time, …)."""
-    batch, samples = len(clips), max(map(len, clips))
-    steps = math.ceil((samples + stream.delay * FRAME) / step)
-    audio = np.zeros((batch, steps * step), np.float32)
-    for row, clip in zip(audio, clips, strict=True):
-        row[: len(clip)] = clip
-    counts = np.array([[len(clip)] for clip in clips])
-    counted = (counts - np.arange(steps) * step).clip(0, step)  # (batch, steps)
-    states = {
-        name: np.zeros((batch, *shape), np.int64 if name == "heard" else np.float32)
-        for name, (_, *shape) in stream.states.items()
-    }
-    names = [output.name for output in session.get_outputs()]
-    parts: dict[str, list[NDArray[np.generic]]] = {name: [] for name in names}
-    for i in range(steps):
-        now = {"audio": audio[:, i * step : (i + 1) * step], "lengths": counted[:, i], **states}
-        given = dict(zip(names, session.run(names, now), strict=True))
-        states = {name: given[f"next_{name}"] for name in stream.states}
-        for name, made in given.items():
-            parts[name].append(made)
-    joined = {name: np.concatenate(parts[name], axis=1) for name in ("frames", "tokens") if name in names}
-    return {name: made[:, stream.delay :] for name, made in joined.items()}
+def verify_stream(proto: onnx.ModelProto, model: DistilledStudent, selection: Selection) -> dict[str, float]:
+    """Compare streams, fed in steps of 80 ms, with whole files in torch; above 1e-4 it is an error.
 
-
-def verify_stream(
-    proto: onnx.ModelProto, stream: Stream, model: DistilledStudent, selection: Selection
-) -> dict[str, float]:
-    """Compare streams, fed in steps of 80 ms, with whole files in torch; above 1e-4 it is an error."""
-    session, clips = open_graph(proto), sounds(SECONDS)
+    Clips of all lengths, each alone and in batches of streams that end at different times.
+    """
+    session, clips = open_graph(proto), sounds()
+    wanted = [reference(model, selection, clip) for clip in clips]
     found: dict[str, float] = {}
-    for together in ([0, 1, 2], [2]):
-        given = play(session, stream, [clips[i] for i in together])
+    for together in (*((i,) for i in range(len(clips))), *BATCHES):
+        given = play(session, [clips[i] for i in together])
         for row, i in enumerate(together):
             own = {name: each[row : row + 1] for name, each in given.items()}
-            drift = differences(own, reference(model, selection, clips[i]))
-            refuse_drift(drift, f"in a stream of {SECONDS[i]:g} s")
+            drift = differences(own, wanted[i])
+            refuse_drift(drift, f"in a stream of {SECONDS[i]:g} s, one of {len(together)}")
             found = {name: max(value, found.get(name, 0.0)) for name, value in drift.items()}
     return found

@@ -5,12 +5,11 @@ tolerance, but two values that are equal but for rounding may change places: so 
 logit is as good as the best one, and a latent of a sparse code where its value is as large.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -20,53 +19,13 @@ from earkit.distill.distilled import DistilledStudent
 from earkit.distill.front_end import student_frames
 from earkit.distill.losses.csr import squareplus
 from earkit.export.graph import Selection, token_head
-from earkit.runtime.audio import SAMPLE_RATE
 from earkit.runtime.errors import CheckpointError
-from earkit.runtime.model_file import REFUSALS
+from earkit.runtime.inference import open_graph, pad, run
+from earkit.runtime.trial_sounds import BATCHES, SECONDS, sounds
 
 TOLERANCE = 1e-4
-SECONDS = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 15.0, 60.0)
-BATCHES = ((1, 3, 0), tuple(range(8)))
-"""Which of them stand together, beside each one alone."""
 
 Arrays = Mapping[str, NDArray[Any]]
-
-
-def open_graph(proto: onnx.ModelProto, threads: int = 1) -> onnxruntime.InferenceSession:
-    """Open a graph in memory."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 4
-    try:
-        return onnxruntime.InferenceSession(
-            proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
-    except REFUSALS as error:
-        raise CheckpointError(
-            f"onnxruntime {onnxruntime.__version__} cannot open the exported graph "
-            f"({' '.join(str(error).split())[:200]}): nothing was written; please report it"
-        ) from error
-
-
-def sounds(seconds: Sequence[float] = SECONDS, seed: int = 0) -> list[NDArray[np.float32]]:
-    """Make clips in which noise, tones, loud, quiet and silence take turns; no length is a whole hop."""
-    rng = np.random.default_rng(seed)
-    clips = []
-    for i, duration in enumerate(seconds):
-        n = int(duration * SAMPLE_RATE) + 37 * i
-        t = np.arange(n) / SAMPLE_RATE
-        tone = np.sin(2 * np.pi * (200 + 300 * rng.random()) * t) + rng.standard_normal(n) / 3
-        loudness = 10.0 ** -rng.uniform(0.5, 4, size=1 + n // 2000).repeat(2000)[:n]
-        clips.append((loudness * tone).astype(np.float32))
-    return clips
-
-
-def pad(clips: Sequence[NDArray[np.float32]]) -> dict[str, NDArray[Any]]:
-    """Make a batch of clips, as the inputs of a model file."""
-    audio = np.zeros((len(clips), max(map(len, clips))), np.float32)
-    for row, clip in zip(audio, clips, strict=True):
-        row[: len(clip)] = clip
-    return {"audio": audio, "lengths": np.array([len(clip) for clip in clips])}
 
 
 def verify(proto: onnx.ModelProto, model: DistilledStudent, selection: Selection) -> dict[str, float]:
@@ -75,10 +34,10 @@ def verify(proto: onnx.ModelProto, model: DistilledStudent, selection: Selection
     found: dict[str, float] = {}
     alone = []
     for clip, seconds in zip(clips, SECONDS, strict=True):
-        alone.append((_run(session, pad([clip])), reference(model, selection, clip)))
+        alone.append((run(session, pad([clip])), reference(model, selection, clip)))
         _gather(found, differences(*alone[-1]), f"in a clip of {seconds:g} s")
     for batch in BATCHES:
-        given = _run(session, pad([clips[i] for i in batch]))
+        given = run(session, pad([clips[i] for i in batch]))
         for row, i in enumerate(batch):
             where = f"in a clip of {SECONDS[i]:g} s within a batch of {len(batch)}"
             own = {name: each[row : row + 1] for name, each in given.items()}
@@ -120,11 +79,6 @@ def reference(model: DistilledStudent, selection: Selection, clip: NDArray[np.fl
         assert model.classifier is not None
         wanted["scores"] = model.classifier(pooled)
     return wanted
-
-
-def _run(session: onnxruntime.InferenceSession, inputs: Arrays) -> dict[str, NDArray[Any]]:
-    names = [output.name for output in session.get_outputs()]
-    return dict(zip(names, session.run(names, dict(inputs)), strict=True))
 
 
 def differences(given: Arrays, wanted: Mapping[str, Tensor]) -> dict[str, float]:

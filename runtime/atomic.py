@@ -36,6 +36,23 @@ def replacing(path: Path) -> Iterator[Path]:
         _remove(temporary)
 
 
+def refuse_unwritable(*files: Path) -> None:
+    """Say before the work what `replacing` would say after it."""
+    for file in files:
+        if file.is_dir():
+            raise StorageError(f"could not write {file}: there is a folder of that name; give another name")
+        probe = file.with_name(f".{file.name}.{secrets.token_hex(4)}.part")
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            probe.touch(exist_ok=False)
+        except OSError as error:
+            raise StorageError(
+                f"could not write {file}: {error.strerror or error}; free some space or choose another place"
+            ) from error
+        finally:
+            _remove(probe)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a small text file atomically."""
     with replacing(path) as temporary:

@@ -163,7 +163,7 @@ def _readable(source: Source, called: str) -> bytes | BinaryIO:
         if not path.is_file():
             raise AudioError(f"{called} is not a file: give a sound file")
         if path.suffix.lower() == ".raw":
-            raise AudioError(f"{called} has no header that says its rate: convert it to wav or flac")
+            raise _headless(called)
     else:
         file = io.BytesIO(source) if isinstance(source, bytes) else source
         if not file.seekable():
@@ -176,6 +176,8 @@ def _readable(source: Source, called: str) -> bytes | BinaryIO:
 
 
 def _check_header(sound: Any, called: str) -> None:  # noqa: ANN401 - soundfile publishes no types
+    if sound.format == "RAW":  # libsndfile takes anything at all for sound where its name ends in .au or .snd
+        raise _headless(called)
     if sound.samplerate not in RATES or sound.channels not in CHANNELS:
         raise AudioError(
             f"{called} claims {sound.samplerate} Hz and {sound.channels} channels: "
@@ -192,6 +194,10 @@ def _check_header(sound: Any, called: str) -> None:  # noqa: ANN401 - soundfile 
         frames = promised * sound.frames // max(present, 1)
         if promised < _STREAMED and frames > sound.frames:
             raise _truncated(called, frames, sound.frames)
+
+
+def _headless(called: str) -> AudioError:
+    return AudioError(f"{called} has no header that says its rate: convert it to wav or flac")
 
 
 def _truncated(called: str, promised: int, found: int) -> AudioError:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from earkit.runtime.batching import batches
 from earkit.runtime.errors import AudioError, CheckpointError, ConfigError
 from earkit.runtime.find_model import find_model
-from earkit.runtime.model_file import REFUSALS, ModelInfo, describe, open_session
+from earkit.runtime.model_file import REFUSALS, ModelInfo, describe, open_session, refuse_one_shape
 from earkit.runtime.outputs import Asked, Floats, Output, Result, Rows, SparseCode, ask, join, shapes, stack
 from earkit.runtime.session import session_options
 from earkit.runtime.sounds import Heard, OpenSound, Sound
@@ -49,6 +49,7 @@ class Embedder:
             raise CheckpointError(
                 f"{path} is a step graph, for streams: give an export of the same student without --streaming"
             )
+        refuse_one_shape(self.info, path)
         self._session = session
 
     @classmethod

@@ -1,7 +1,5 @@
 """Which instruction sets that int8 and float kernels profit from this processor has."""
 
-import ctypes
-import ctypes.util
 import platform
 import sys
 from pathlib import Path
@@ -57,6 +55,8 @@ def _flags(cpuinfo: str) -> set[str]:
 
 def _sysctl(name: str) -> bool:
     """Read one integer of macOS's sysctl table; what it does not know is not there."""
+    import ctypes.util  # noqa: PLC0415 - it imports much, and `kit` starts with this module
+
     libc = ctypes.CDLL(ctypes.util.find_library("c"))
     value, size = ctypes.c_int(0), ctypes.c_size_t(ctypes.sizeof(ctypes.c_int))
     status = libc.sysctlbyname(

@@ -10,10 +10,11 @@ from earkit.runtime.threads import usable_threads
 def machine() -> str:
     """Processor, the instruction sets that count here, and usable threads."""
     sets = [name for name, there in (instruction_sets() or {}).items() if there]
-    return f"{_processor()} ({', '.join(sets) or 'no vector sets known'}), {usable_threads()} CPUs usable"
+    return f"{processor()} ({', '.join(sets) or 'no vector sets known'}), {usable_threads()} CPUs usable"
 
 
-def _processor() -> str:
+def processor() -> str:
+    """Name of the processor."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
     named = [line.split(":", 1)[1].strip() for line in lines if line.startswith(("model name", "Model"))]

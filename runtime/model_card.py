@@ -1,6 +1,7 @@
 """The model card: what a model file says about itself, for people. It stands beside the file and in it."""
 
 from earkit.runtime.model_file import ModelInfo
+from earkit.runtime.stream import STEP_MS
 
 _GIVES = {
     "embedding": "`embedding`: one vector of length one for each clip",
@@ -38,6 +39,8 @@ def _table(info: ModelInfo) -> str:
         "hears": f"{info.context / rate:.2f} s before a frame and {info.lookahead / rate:.2f} s after it",
         "embedding": f"{info.dim} wide" + (f"; may be cut to {_join(info.dims)}" if info.dims else ""),
     }
+    if info.samples:
+        rows["takes"] = f"{info.samples} samples and nothing else, zeros behind a shorter clip"
     if info.tokens:
         rows["tokens"] = (
             f"{info.tokens.size} codewords, codebook {info.tokens.codebook + 1} of {info.tokens.codebooks}"
@@ -54,10 +57,11 @@ def _table(info: ModelInfo) -> str:
 
 
 def _measured(info: ModelInfo) -> str:
+    steps = f" in steps of {STEP_MS} ms" if info.stream else ""
     rows = {f"{name}": f"{value:g}" for name, value in info.quality.items()}
     rows |= {f"drift of {name}": f"{value:.1e}" for name, value in info.drift.items()}
     rows |= {
-        f"latency, {each.seconds:g} s, {each.threads} thread{'s' * (each.threads > 1)}": (
+        f"latency, {each.seconds:g} s{steps}, {each.threads} thread{'s' * (each.threads > 1)}": (
             f"{each.milliseconds:.1f} ms, {1000 * each.seconds / each.milliseconds:.0f} times real time"
         )
         for each in info.latency

@@ -8,6 +8,7 @@ changes its meaning gets a new schema number, and those are refused.
 
 import dataclasses
 import json
+import mmap
 import types
 import typing
 from collections.abc import Mapping
@@ -19,6 +20,8 @@ import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as refusals
 
 from earkit.runtime.errors import CheckpointError
+from earkit.runtime.graph_rules import broken_rule
+from earkit.runtime.seal import is_broken
 
 KEY = "earkit"
 SCHEMA = 1
@@ -43,6 +46,8 @@ REFUSALS = (
     *(refusals.Fail, refusals.InvalidArgument, refusals.InvalidGraph, refusals.InvalidProtobuf),
     *(refusals.NoSuchFile, refusals.NotImplemented, refusals.RuntimeException, refusals.NoModel),
 )
+
+_LARGEST = 1 << 31  # protobuf's own limit
 
 T = TypeVar("T")
 
@@ -113,6 +118,8 @@ class ModelInfo:
     classes: tuple[str, ...] = ()
     """What the scores score, in their order."""
     stream: Stream | None = None
+    samples: int = 0
+    """Of a graph of one shape, for phones: it takes one clip (or step) of so many samples; 0 is any."""
     precision: str = "float32"
     depth: int = 0
     """Blocks."""
@@ -160,6 +167,8 @@ def open_session(path: Path, options: onnxruntime.SessionOptions) -> onnxruntime
     """Open a file with onnxruntime on the CPU, or say in one sentence why it cannot be."""
     if not path.is_file():
         raise CheckpointError(f"there is no model file {path}: make one with `kit export`")
+    if reason := _unfit(path):
+        raise CheckpointError(f"{path} cannot be used ({reason}): copy it again, or export it again")
     try:
         # Its fallback would try the same again, and print so on stdout.
         return onnxruntime.InferenceSession(
@@ -171,6 +180,23 @@ def open_session(path: Path, options: onnxruntime.SessionOptions) -> onnxruntime
             f"{path} cannot be opened by onnxruntime {onnxruntime.__version__} ({reason}): "
             "export it again with `kit export`"
         ) from error
+
+
+def _unfit(path: Path) -> str:
+    """Give why onnxruntime should not even see a file, or nothing. An .ort file it checks itself."""
+    if path.suffix == ".ort":
+        return ""
+    try:
+        with path.open("rb") as file:
+            size = path.stat().st_size
+            if not 0 < size < _LARGEST:
+                return f"it has {size} bytes"
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped, memoryview(mapped) as model:
+                if is_broken(model):
+                    return "its checksum is not its own: it was damaged, or changed by another program"
+                return broken_rule(model)
+    except OSError as error:
+        return error.strerror or str(error)
 
 
 def describe(session: onnxruntime.InferenceSession, path: Path) -> ModelInfo:
@@ -190,6 +216,15 @@ def describe(session: onnxruntime.InferenceSession, path: Path) -> ModelInfo:
     if inputs != {*INPUTS, *states} or outputs != {*info.outputs, *(f"next_{name}" for name in states)}:
         raise _damaged(path, "its inputs and outputs are not those that it describes")
     return info
+
+
+def refuse_one_shape(info: ModelInfo, path: Path) -> None:
+    """Refuse a graph that takes one length alone, where lengths vary."""
+    if info.samples:
+        raise CheckpointError(
+            f"{path} takes {info.samples} samples and nothing else, for phones: give the file that it was "
+            "made of, without -fixed in its name"
+        )
 
 
 def parse(text: str, path: Path) -> ModelInfo:

@@ -9,18 +9,22 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from earkit.runtime.errors import CheckpointError
-from earkit.runtime.model_file import INPUTS, REFUSALS, ModelInfo, describe, open_session
+from earkit.runtime.find_model import newest
+from earkit.runtime.inference import TYPES
+from earkit.runtime.model_file import (
+    INPUTS,
+    REFUSALS,
+    ModelInfo,
+    describe,
+    open_session,
+    refuse_one_shape,
+)
 from earkit.runtime.session import session_options
 from earkit.runtime.stream import STEP_MS, Stream
 
 log = logging.getLogger(__name__)
 
-EXPORTS = "*-stream*.onnx"
-"""What `kit export --streaming` calls its files."""
-
 Arrays = dict[str, NDArray[Any]]
-
-_TYPES = {"tensor(float)": np.float32, "tensor(int64)": np.int64}
 
 
 class StreamingModel:
@@ -38,6 +42,7 @@ class StreamingModel:
                 f"{path} is for whole clips and no step graph: make one of the same student with "
                 "`kit export RUN --streaming`"
             )
+        refuse_one_shape(self.info, path)
         self.delay: int = self.info.stream.delay
         """Frames by which frames come later than their audio."""
         nothing: Arrays = {
@@ -88,9 +93,9 @@ class StreamingModel:
             if put.name in INPUTS:
                 continue
             shape = shapes[put.name][1:]
-            if tuple(put.shape[1:]) != shape or put.type not in _TYPES:
+            if tuple(put.shape[1:]) != shape or put.type not in TYPES:
                 raise self._damaged(f"its state {put.name} is not the one that it describes")
-            states[put.name] = np.zeros((1, *shape), _TYPES[put.type])
+            states[put.name] = np.zeros((1, *shape), TYPES[put.type])
         return states
 
     def _try(self) -> None:
@@ -122,19 +127,23 @@ def find_step_graph(place: Path | None, runs: Path = Path("runs")) -> Path:
     place: a file, a run folder, or the name of a run in `runs`; None stands for all runs.
     """
     if place is None:
-        found = list(runs.glob(f"*/{EXPORTS}"))
+        files = runs.glob("*/*")
         where, command = f"any run in {runs}", "kit export"
     else:
         run = place if place.is_dir() else runs / place
         if place.is_file() or not run.is_dir():
             return place
-        found = list(run.glob(EXPORTS))
+        files = run.glob("*")
         where, command = str(run), f"kit export {run}"
-    if not found:
+    found = newest(files, _is_of_streams)
+    if found is None:
         raise CheckpointError(
             f"there is no step graph in {where}: make one with `{command} --streaming`, "
             "or name the file of one"
         )
-    newest = max(found, key=lambda file: file.stat().st_mtime)
-    log.info("taking the newest step graph, %s", newest)
-    return newest
+    log.info("taking the newest step graph, %s", found)
+    return found
+
+
+def _is_of_streams(info: ModelInfo) -> bool:
+    return info.stream is not None and not info.samples

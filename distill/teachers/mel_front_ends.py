@@ -25,7 +25,7 @@ def whisper_log_mel(audio: Features) -> Features:
     """
     window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(N_FFT) / N_FFT)
     power = _power(np.pad(audio, N_FFT // 2, mode="reflect"), window)[:-1]
-    log: Array = np.log10(np.maximum(power @ _slaney_filters(), SMALLEST))
+    log: Array = np.log10(np.maximum(power @ slaney_filters(), SMALLEST))
     return (log.clip(min=log.max() - 8).T / 4 + 1).astype(np.float32)
 
 
@@ -50,10 +50,10 @@ def _power(padded: Features, window: Array) -> Array:
     return power
 
 
-def _slaney_filters() -> Array:
-    """Triangles whose corners are even on Slaney's scale (linear below 1 kHz), each of area 1. (201, 80)."""
+def slaney_filters(bands: int = BANDS) -> Array:
+    """Triangles of area 1, their corners even on Slaney's scale (linear below 1 kHz). (201, bands)."""
     # 3/200 mel per hertz up to 15 mel = 1 kHz; above, 27 mel for each factor of 6.4
-    mels = np.linspace(0, 15 + 27 * np.log(8) / np.log(6.4), BANDS + 2)
+    mels = np.linspace(0, 15 + 27 * np.log(8) / np.log(6.4), bands + 2)
     corners = np.where(mels < 15, mels * 200 / 3, 1000 * np.exp((mels - 15) * np.log(6.4) / 27))
     low, centre, high = corners[:-2], corners[1:-1], corners[2:]
     bins = _bins()

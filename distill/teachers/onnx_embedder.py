@@ -113,7 +113,7 @@ class OnnxTeacher:
         ratio = SAMPLE_RATE / embedder.sample_rate
         self.hop = embedder.hop * ratio
         self.first_centre = embedder.first_centre * ratio
-        self._sessions = [_open(folder, graph) for graph in embedder.graphs]
+        self.sessions = [_open(folder, graph) for graph in embedder.graphs]
 
     def to(self, device: torch.device | str) -> Self:  # noqa: ARG002 - the interface of a teacher
         """Stay where it is."""
@@ -211,7 +211,7 @@ class OnnxTeacher:
     def _run(self, audio: Values) -> Values:
         """Lead audio through the chain. (samples,) -> (time, dim)."""
         x = _features(self.embedder.features, audio)
-        for graph, session in zip(self.embedder.graphs, self._sessions, strict=True):
+        for graph, session in zip(self.embedder.graphs, self.sessions, strict=True):
             try:
                 x = session.run([graph.output], {graph.input: _cut(x, graph.windows).reshape(graph.shape)})[0]
             except (*_REFUSALS, ValueError) as error:

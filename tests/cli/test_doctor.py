@@ -89,6 +89,24 @@ def test_a_cache_that_cannot_be_made_is_a_problem(tmp_path: Path, monkeypatch: p
     assert "EARKIT_CACHE" in problem
 
 
+def test_models_are_found_and_damaged_ones_are_problems(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clip_model: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert diagnose().models == []
+    (tmp_path / "runs" / "owl").mkdir(parents=True)
+    (tmp_path / "runs" / "owl" / "owl.onnx").write_bytes(clip_model.read_bytes())
+    found = diagnose()
+    assert found.problems == []
+    megabytes = round(clip_model.stat().st_size / 1e6, 2)
+    assert found.models == [doctor_module.Model("runs/owl/owl.onnx", "loudness", "float32", megabytes)]
+    assert "runs/owl/owl.onnx, float32" in CliRunner().invoke(app, ["doctor"]).stdout
+    (tmp_path / "runs" / "owl" / "half.onnx").write_bytes(clip_model.read_bytes()[:500])
+    (problem,) = diagnose().problems
+    assert "runs/owl/half.onnx" in problem
+    assert CliRunner().invoke(app, ["doctor"]).exit_code == 1
+
+
 def test_torch_is_looked_for_but_not_imported() -> None:
     script = "import sys; from earkit.cli.doctor import diagnose; diagnose(); print('torch' in sys.modules)"
     answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

@@ -86,8 +86,10 @@ def test_a_model_that_has_gone_is_asked_for(
 
 
 def test_without_a_folder_of_sounds_there_is_no_index(tmp_path: Path, clip_model: Path) -> None:
-    with pytest.raises(typer.BadParameter, match="is no folder"):
+    with pytest.raises(DataError, match="there is nothing at"):
         kit(tmp_path / "nowhere", tmp_path / "index", "--model", clip_model)
+    with pytest.raises(typer.BadParameter, match="is no folder"):
+        kit(clip_model, tmp_path / "index", "--model", clip_model)
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="there is no sound in"):
         kit(tmp_path / "empty", tmp_path / "index", "--model", clip_model)

@@ -1,6 +1,7 @@
 """Ranges against NumPy, over all sounds, and that nothing is printed where data goes."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -62,3 +63,13 @@ def test_a_percentile_leaves_out_as_much_on_either_side(
 def test_stdout_is_for_data(small_graph: MakeGraph, some: Sounds, capsys: pytest.CaptureFixture[str]) -> None:
     calibrate(small_graph(), some[:1], "entropy")
     assert capsys.readouterr().out == ""
+
+
+def test_a_step_graph_hears_the_whole_of_each_sound(step_graph: Path, some: Sounds) -> None:
+    """The loudest hop is looked at, wherever it is; a hop has 160 samples."""
+    energies = [
+        float(np.square(np.pad(sound, (0, -len(sound) % 160)).reshape(-1, 160)).sum(1).max())
+        for sound in some
+    ]
+    found = calibrate(onnx.load(step_graph), some, "min-max")["row"]
+    assert found == pytest.approx((0, max(energies)), rel=1e-5)

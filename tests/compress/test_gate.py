@@ -24,7 +24,7 @@ def of_size(size: int) -> onnx.ModelProto:
         ({"worst_cosine": 0.2, "tokens": 0.1, "frames": 9.0}, ""),
         ({"cosine": 0.9899}, "cosine 0.9899, below 0.99"),
         ({"cosine": float("nan")}, "cosine nan, below 0.99"),
-        ({"together": 0.9989}, "cosine 0.9989 between alone and in a batch, below 0.999"),
+        ({"together": 0.9989}, "cosine 0.9989 to itself in a batch or in steps, below 0.999"),
         ({"probes": {"phones": 1.0, "words": 0.985}}, "keeps 98.5% of the probe of words, below 99%"),
     ],
 )

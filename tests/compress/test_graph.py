@@ -1,12 +1,13 @@
 """Which nodes have weights, and that a batch is padded with zeros behind."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from earkit.compress.graph import open_graph, run, weights
+from earkit.compress.graph import heard, open_graph, run, weights
 
 MakeGraph = Callable[..., onnx.ModelProto]
 
@@ -59,3 +60,15 @@ def test_the_small_graph_is_what_numpy_makes_of_its_constants(
     np.testing.assert_allclose(given["frames"][0], frames, atol=1e-4)
     embedding = frames.mean(0) @ c["project"].T + c["project_bias"]
     np.testing.assert_allclose(given["embedding"][0], embedding / np.linalg.norm(embedding), atol=1e-4)
+
+
+def test_a_step_graph_hears_a_sound_as_the_graph_of_clips_does(
+    step_graph: Path, clip_model: Path, sounds: Callable[..., list]
+) -> None:
+    session, clips = open_graph(onnx.load(step_graph)), sounds(2, seconds=0.12)
+    given, wanted = run(session, clips), run(open_graph(onnx.load(clip_model)), clips)
+    for i, length in enumerate(wanted["frame_lengths"]):
+        np.testing.assert_allclose(given["frames"][i, :length], wanted["frames"][i, :length], rtol=1e-5)
+        assert given["tokens"][i, :length].tolist() == wanted["tokens"][i, :length].tolist()
+    fed = [inputs["lengths"].tolist() for inputs, _ in heard(session, clips[0])]
+    assert fed == [[1920], [0]]  # the sound in one step, and what comes later than it

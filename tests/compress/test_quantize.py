@@ -21,8 +21,10 @@ from earkit.distill.data.corpus import Clip
 from earkit.distill.distilled import DistilledStudent, Outputs
 from earkit.distill.student import StudentConfig
 from earkit.export.graph import clip_graph, select
+from earkit.export.streaming import stream_graph
 from earkit.runtime.errors import ConfigError, StorageError
-from earkit.runtime.model_file import KEY, ModelInfo, Stream, Tokens, read_model_file
+from earkit.runtime.model_file import KEY, ModelInfo, Tokens, read_model_file
+from earkit.runtime.streaming_model import StreamingModel
 
 INFO = ModelInfo(
     schema=1,
@@ -197,8 +199,8 @@ def test_what_cannot_be_quantized_is_refused_before_any_work(
     for sentence, (changes, options) in refusals.items():
         with pytest.raises(ConfigError, match=sentence):
             quantize(write(**changes), clips, **options)
-    with pytest.raises(ConfigError, match="ear is a step graph"):
-        module._refuse(dataclasses.replace(INFO, stream=Stream(1, {})), tmp_path / "ear.onnx", None)
+    with pytest.raises(ConfigError, match="ear is of one shape, for phones"):
+        module._refuse(dataclasses.replace(INFO, samples=80_000), tmp_path / "ear.onnx", None)
     with pytest.raises(ConfigError, match=r"ear\.ort is not an \.onnx file"):
         module._refuse(INFO, tmp_path / "ear.ort", None)
     assert names(tmp_path) == ["ear.onnx"]
@@ -212,6 +214,75 @@ def test_a_place_that_cannot_be_written_leaves_nothing(
     with pytest.raises(StorageError, match="could not write"):
         quantize(write(), clips, out=tmp_path / "file" / "x.onnx")
     assert names(tmp_path) == ["ear.onnx", "file"]
+
+
+def test_the_best_that_breaks_its_promise_on_other_lengths_is_not_taken(
+    write: Callable[..., Path],
+    clips: CalibrationClips,
+    times: Callable[[float], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    times(4.0)
+    asked: list[onnx.ModelProto] = []
+
+    def first_is_wrong(proto: onnx.ModelProto) -> float:
+        asked.append(proto)
+        return 0.9995 if len(asked) > 1 else 0.9
+
+    monkeypatch.setattr(module, "invariance", first_is_wrong)
+    made = quantize(write(), clips)
+    refused = [row for row in made.rows if row.refusal]
+    assert [row.refusal for row in refused] == ["cosine 0.9000 to itself in a batch or in steps, below 0.999"]
+    chosen = next(row for row in made.rows if row.candidate.name == made.chosen)
+    assert [asked[0], asked[1]] == [refused[0].candidate.proto, chosen.candidate.proto]
+    assert made.info.drift["embedding, in a batch"] == pytest.approx(5e-4, abs=1e-6)
+
+
+STREAM = StudentConfig(
+    size="custom", dim=64, depth=2, heads=2, kernel=7, kernel_ahead=2, bands=20, embedding_dim=32
+)
+
+
+@pytest.fixture(scope="module")
+def stream_student() -> DistilledStudent:
+    torch.manual_seed(0)
+    return DistilledStudent(STREAM, Outputs(codebooks=1, codebook_size=16)).eval()
+
+
+def test_a_step_graph_becomes_one_that_streams_the_same_frames(
+    stream_student: DistilledStudent, clips: CalibrationClips, times: Callable[[float], None], tmp_path: Path
+) -> None:
+    """Fed in steps of 80 ms by the runtime, against whole files in torch."""
+    times(4.0)
+    proto, stream = stream_graph(stream_student, select(stream_student, streaming=True))
+    outputs = ("frames", "frame_lengths", "tokens", "frame_start")
+    info = dataclasses.replace(
+        INFO, name="ear-stream", outputs=outputs, frame_dim=64, tokens=Tokens(0, 1, 16), stream=stream
+    )
+    onnx.helper.set_model_props(proto, {KEY: info.to_json()})
+    onnx.save(proto, tmp_path / "ear-stream.onnx")
+    made = quantize(tmp_path / "ear-stream.onnx", clips, goal="size")
+    assert made.chosen
+    assert made.info.stream == stream
+    assert set(made.info.drift) == {"frames, worst", "frames, in steps", "tokens", "frames"}
+    before = {node.name for node in proto.graph.node if node.name.startswith(FRONT_END)}
+    assert len(before) > 10
+    for row in made.rows:
+        nodes = row.candidate.proto.graph.node
+        assert {node.name for node in nodes if node.name.startswith(FRONT_END)} == before
+        assert row.fidelity.cosine >= 0.99, row.candidate.name
+        assert row.fidelity.together >= 0.999, row.candidate.name
+    streamed = StreamingModel.load(made.file)
+    for sound in clips.held_out[:2]:
+        own = streamed.stream()
+        parts = [own.push(sound.samples), own.flush()]
+        frames = np.concatenate([part.frames for part in parts if part.frames is not None])
+        with torch.inference_mode():
+            whole = torch.from_numpy(sound.samples)[None]
+            wanted = stream_student.frames(whole, torch.tensor([whole.shape[1]]))[0][0].numpy()
+        cosine = (frames * wanted).sum(1) / np.linalg.norm(frames, axis=1) / np.linalg.norm(wanted, axis=1)
+        assert cosine.mean() > 0.99
+        assert cosine.min() > 0.97
 
 
 @pytest.fixture(scope="module")

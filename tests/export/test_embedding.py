@@ -15,9 +15,9 @@ import earkit.runtime.embedder as embedder_module
 from earkit.distill.distilled import DistilledStudent
 from earkit.export.graph import token_head
 from earkit.export.student import Exported, export_student
-from earkit.export.verify import sounds
 from earkit.runtime import Embedder
 from earkit.runtime.model_file import Latency
+from earkit.runtime.trial_sounds import sounds
 
 CLIPS = sounds((0.1, 0.5, 3.0, 7.0))
 
@@ -82,7 +82,7 @@ def test_windows_of_attention_have_the_frames_of_the_whole(
 ) -> None:
     monkeypatch.setattr(embedder_module, "WINDOW_SECONDS", 2)
     monkeypatch.setattr(student_module, "verify", lambda *_: {})  # has tests of its own, and takes seconds
-    monkeypatch.setattr(student_module, "latency", lambda *_: Latency(1.0, 1, 1.0))
+    monkeypatch.setattr(student_module, "_latency", lambda _: Latency(1.0, 1, 1.0))
     run = save_run(tmp_path / "owl", make_student("hybrid"))
     check_windows(export_student(run, outputs=("frames", "tokens")).file)
 

@@ -13,8 +13,10 @@ from earkit.distill.distilled import DistilledStudent, Outputs
 from earkit.distill.student import StudentConfig
 from earkit.export.graph import clip_graph, select, token_head
 from earkit.export.student import Exported
-from earkit.export.verify import open_graph, pad, sounds, verify
+from earkit.export.verify import verify
 from earkit.runtime.errors import ConfigError
+from earkit.runtime.inference import open_graph, pad
+from earkit.runtime.trial_sounds import sounds
 
 MakeStudent = Callable[..., DistilledStudent]
 BARE = StudentConfig(

@@ -8,12 +8,14 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from onnxruntime.quantization import quantize_dynamic
+from onnx import numpy_helper
 
 from earkit.distill.distilled import DistilledStudent, load_student
+from earkit.export.graph import select
+from earkit.export.streaming import verify_stream
 from earkit.export.student import Exported, export_student
-from earkit.runtime.errors import ConfigError
-from earkit.runtime.model_file import KEY, read_model_file
+from earkit.runtime.errors import CheckpointError, ConfigError
+from earkit.runtime.model_file import read_model_file
 from earkit.runtime.streaming_model import StreamingModel
 
 LENGTHS = [1, 7_000, 12_801]
@@ -80,20 +82,35 @@ def test_the_runtime_streams_it_as_the_whole_file(stream: Exported, exported: Ex
         assert made["frames"].tobytes() == streams[0]["frames"].tobytes()
 
 
-def test_the_runtime_streams_int8_too(stream: Exported, tmp_path: Path) -> None:
-    audio = np.random.default_rng(1).standard_normal(30_011).astype(np.float32) / 20
-    file = tmp_path / "owl-stream-int8.onnx"
-    quantize_dynamic(stream.file, file, op_types_to_quantize=["MatMul"])
-    proto = onnx.load(file)
-    assert "MatMulInteger" in {node.op_type for node in proto.graph.node}
-    onnx.helper.set_model_props(proto, {KEY: stream.info.to_json()})
-    onnx.save(proto, file)
-    floats, streams = play(stream.file, audio)[0]["frames"], play(file, audio)
-    ints = streams[0]["frames"]
-    for made in streams:
-        assert made["frames"].tobytes() == ints.tobytes()
-    cosine = (floats * ints).sum(1) / (np.linalg.norm(floats, axis=1) * np.linalg.norm(ints, axis=1))
-    assert cosine.min() > 0.99
+def test_a_graph_of_steps_that_drifts_is_caught(run: Path, stream: Exported) -> None:
+    """Of states too: what a block remembers is a frame late."""
+    model, _ = load_student(run)
+    selection = select(model, streaming=True)
+    found = verify_stream(onnx.load(stream.file), model, selection)
+    assert set(found) == {"frames", "frame_lengths", "tokens"}
+    assert max(found.values()) <= 1e-4
+    proto = onnx.load(stream.file)
+    (put,) = (node for node in proto.graph.node if "next_past_frames" in node.output)
+    put.output[0] = "kept"
+    shift = onnx.helper.make_node("Mul", ["kept", "almost_one"], ["next_past_frames"])
+    proto.graph.node.append(shift)
+    proto.graph.initializer.append(numpy_helper.from_array(np.float32(1.01), "almost_one"))
+    with pytest.raises(CheckpointError, match=r"frames of the exported graph is off by \S+ in a stream of "):
+        verify_stream(proto, model, selection)
+
+
+def test_its_front_end_goes_by_the_name_that_quantization_leaves_alone(
+    stream: Exported, exported: Exported
+) -> None:
+    def products(file: Path) -> list[str]:
+        return sorted(n.name for n in onnx.load(file).graph.node if n.op_type in {"MatMul", "Conv"})
+
+    front = [name for name in products(stream.file) if name.startswith("student.log_mel/")]
+    assert front == [name for name in products(exported.file) if name.startswith("student.log_mel/")]
+    assert len(front) == 6
+    rest = set(products(stream.file)) - set(front)
+    assert rest < set(products(exported.file))  # what is not in a stream: pooling and its heads
+    assert "student.blocks.1.convolution.depthwise/Conv" in rest
 
 
 def play(file: Path, audio: np.ndarray) -> list[dict[str, np.ndarray]]:
@@ -117,6 +134,9 @@ def test_it_says_how_it_is_fed(stream: Exported) -> None:
     assert info.stream.delay == 5  # two kernels that look 2 frames ahead, and the stem
     assert info.stream.states == {"heard": (0, 2), "past_audio": (0, 1040), "past_frames": (0, 2, 6, 32)}
     assert info.stream.delay * info.hop >= info.lookahead
+    assert [(each.seconds, each.threads) for each in info.latency] == [(10.0, 1)]
+    assert info.latency[0].milliseconds > 0
+    assert "latency, 10 s in steps of 80 ms, 1 thread" in info.card
 
 
 def test_a_student_that_attends_has_no_step_graph(

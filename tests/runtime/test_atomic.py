@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from earkit.runtime.atomic import replacing, write_text
+from earkit.runtime.atomic import refuse_unwritable, replacing, write_text
 from earkit.runtime.errors import StorageError, TeacherNotFoundError
 
 
@@ -118,3 +118,15 @@ def test_permissions_follow_the_umask_even_when_the_writer_sets_its_own(tmp_path
     finally:
         os.umask(before)
     assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o666 & ~umask
+
+
+def test_what_cannot_be_written_is_said_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder.onnx").mkdir()
+    refuse_unwritable(tmp_path / "new" / "a.onnx", tmp_path / "file")
+    with pytest.raises(StorageError, match=r"could not write .*file/a\.onnx"):
+        refuse_unwritable(tmp_path / "file" / "a.onnx")
+    with pytest.raises(StorageError, match="there is a folder of that name; give another name"):
+        refuse_unwritable(tmp_path / "b.onnx", tmp_path / "folder.onnx")
+    assert sorted(each.name for each in tmp_path.rglob("*")) == ["file", "folder.onnx", "new"]
+    assert (tmp_path / "file").read_text() == ""

@@ -293,3 +293,10 @@ def test_blocks_are_clipped_and_counted() -> None:
 def test_a_sound_too_short_for_16_khz() -> None:
     with pytest.raises(AudioError, match=r"a\.wav is too short: it has no sample at 16000 Hz"):
         list(blocks(encoded(np.zeros(1), 1_000_000), name="a.wav"))
+
+
+@pytest.mark.parametrize("suffix", [".au", ".snd", ".AU"])
+def test_a_file_is_no_sound_for_its_name(tmp_path: Path, suffix: str) -> None:
+    (tmp_path / f"text{suffix}").write_bytes(b"This is no sound at all, but text. " * 99)
+    with pytest.raises(AudioError, match="has no header that says its rate"):
+        read(tmp_path / f"text{suffix}")

@@ -371,9 +371,14 @@ def test_a_graph_that_gives_other_than_it_says_is_refused(
         Embedder.load(path).embed(sound(0.1), RATE, output="frames")
 
 
-def test_models_that_are_none_for_clips(step_graph: Path, tmp_path: Path) -> None:
+def test_models_that_are_none_for_clips(
+    step_graph: Path, tmp_path: Path, write_clip_graph: Callable[..., Path]
+) -> None:
     with pytest.raises(CheckpointError, match="is a step graph, for streams"):
         Embedder.load(step_graph)
+    fixed = write_clip_graph(tmp_path / "owl-fixed.onnx", samples=80_000)
+    with pytest.raises(CheckpointError, match=r"owl-fixed\.onnx takes 80000 samples and nothing else"):
+        Embedder.load(fixed)
     with pytest.raises(CheckpointError, match="there is no model"):
         Embedder.load(tmp_path / "nowhere.onnx")
     with pytest.raises(ConfigError, match="cannot run on 0 threads"):

@@ -2,6 +2,7 @@
 
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,10 +11,17 @@ import earkit.runtime.find_model as find_model_module
 from earkit.runtime.errors import CheckpointError
 from earkit.runtime.find_model import built_in, find_model
 
+Write = Callable[..., Path]
+
 
 def put(path: Path, age: int = 0) -> Path:
+    """A file that is not opened to find it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"")
+    return aged(path, age)
+
+
+def aged(path: Path, age: int) -> Path:
     os.utime(path, (1000 - age, 1000 - age))
     return path
 
@@ -30,16 +38,18 @@ def ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def runs(tmp_path: Path) -> Path:
-    put(tmp_path / "runs" / "owl" / "owl.onnx", age=2)
-    put(tmp_path / "runs" / "owl" / "owl-int8.onnx", age=1)
-    put(tmp_path / "runs" / "owl" / "owl-stream.onnx")
-    put(tmp_path / "runs" / "owl" / "owl-stream-int8.onnx")
-    put(tmp_path / "runs" / "owl" / ".owl.onnx.part.onnx")
-    put(tmp_path / "runs" / "owl" / "owl.md")
-    put(tmp_path / "runs" / "cat" / "cat.ort", age=3)
-    (tmp_path / "runs" / "new").mkdir()
-    return tmp_path / "runs"
+def runs(tmp_path: Path, write_clip_graph: Write, write_step_graph: Write) -> Path:
+    runs = tmp_path / "runs"
+    for age, name in enumerate(("owl-int8.onnx", "live-stream.onnx", "owl.onnx"), start=1):
+        aged(write_clip_graph(runs / "owl" / name), age)
+    for name in ("owl-stream.onnx", "owl-stream-int8.onnx", "other.onnx"):
+        aged(write_step_graph(runs / "owl" / name), 0)
+    aged(write_clip_graph(runs / "owl" / "owl-fixed.onnx", samples=80_000), 0)
+    put(runs / "owl" / ".owl.onnx.part.onnx")
+    put(runs / "owl" / "owl.md")
+    aged(write_clip_graph(runs / "cat" / "cat.onnx"), 4)
+    (runs / "new").mkdir()
+    return runs
 
 
 def test_a_file_is_itself(runs: Path) -> None:
@@ -47,9 +57,24 @@ def test_a_file_is_itself(runs: Path) -> None:
         assert find_model(file) == find_model(str(file)) == file
 
 
-def test_a_run_is_its_newest_export_but_for_streams(runs: Path) -> None:
+def test_a_run_is_its_newest_export_of_whole_clips_whatever_its_name(runs: Path) -> None:
     assert find_model(runs / "owl") == runs / "owl" / "owl-int8.onnx"
-    assert find_model("cat", runs) == runs / "cat" / "cat.ort"
+    (runs / "owl" / "owl-int8.onnx").unlink()
+    assert find_model(runs / "owl") == runs / "owl" / "live-stream.onnx"
+    assert find_model("cat", runs) == runs / "cat" / "cat.onnx"
+
+
+def test_a_run_with_nothing_but_streams_has_none(runs: Path) -> None:
+    for name in ("owl.onnx", "owl-int8.onnx", "live-stream.onnx"):
+        (runs / "owl" / name).unlink()
+    with pytest.raises(CheckpointError, match=r"no model file of whole clips in .*owl: make one with"):
+        find_model(runs / "owl")
+
+
+def test_the_newest_file_is_not_passed_over_because_it_is_damaged(runs: Path) -> None:
+    put(runs / "owl" / "owl-new.onnx", age=-1)
+    with pytest.raises(CheckpointError, match=r"owl-new\.onnx cannot be"):
+        find_model(runs / "owl")
 
 
 def test_without_a_name_it_is_the_newest_of_all_runs_which_is_said(
@@ -61,10 +86,12 @@ def test_without_a_name_it_is_the_newest_of_all_runs_which_is_said(
     assert caplog.messages == [f"taking the model {newest}"]
 
 
-def test_built_in_models_come_first(ours: Path, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_built_in_models_come_first(
+    ours: Path, runs: Path, write_clip_graph: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert built_in() == {"micro": ours / "micro.ort", "tiny": ours / "tiny.onnx"}
     monkeypatch.chdir(runs)
-    put(runs / "micro" / "micro.onnx")
+    write_clip_graph(runs / "micro" / "micro.onnx")
     assert find_model("micro") == ours / "micro.ort"
     assert find_model("./micro") == Path("micro/micro.onnx")
     assert find_model(None, runs) == ours / "tiny.onnx"
@@ -74,10 +101,12 @@ def test_built_in_models_come_first(ours: Path, runs: Path, monkeypatch: pytest.
 def test_what_is_not_there_is_one_sentence(runs: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"no model smal: .*a built-in model \(micro, tiny\)"):
         find_model("smal", runs)
-    with pytest.raises(CheckpointError, match=r"no model file in .*new: make one with `kit export .*new`"):
+    with pytest.raises(
+        CheckpointError, match=r"no model file of whole clips in .*new: make one with `kit export .*new`"
+    ):
         find_model(runs / "new")
     (tmp_path / "built in" / "tiny.onnx").unlink()
-    with pytest.raises(CheckpointError, match=r"no model file in any run in .*nothing"):
+    with pytest.raises(CheckpointError, match=r"no model file of whole clips in any run in .*nothing"):
         find_model(None, tmp_path / "nothing")
 
 

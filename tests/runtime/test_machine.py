@@ -7,7 +7,7 @@ from earkit.runtime.machine import machine
 
 
 def test_it_names_the_sets_that_are_there_and_the_usable_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_processor", lambda: "Abacus 9")
+    monkeypatch.setattr(module, "processor", lambda: "Abacus 9")
     monkeypatch.setattr(module, "usable_threads", lambda: 3)
     monkeypatch.setattr(module, "instruction_sets", lambda: {"avx2": True, "avx_vnni": False, "sve": True})
     assert machine() == "Abacus 9 (avx2, sve), 3 CPUs usable"
@@ -15,5 +15,5 @@ def test_it_names_the_sets_that_are_there_and_the_usable_threads(monkeypatch: py
     assert machine() == "Abacus 9 (no vector sets known), 3 CPUs usable"
 
 
-def test_the_processor_has_a_name() -> None:
-    assert module._processor().strip()
+def test_theprocessor_has_a_name() -> None:
+    assert module.processor().strip()

@@ -12,6 +12,7 @@ from onnx import TensorProto, helper
 from earkit.runtime.errors import CheckpointError
 from earkit.runtime.model_card import model_card
 from earkit.runtime.model_file import KEY, Latency, ModelInfo, Sparse, Tokens, parse, read_model_file
+from earkit.runtime.seal import sealed
 
 INFO = ModelInfo(
     schema=1,
@@ -106,10 +107,25 @@ def test_a_file_that_is_not_ours_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="there is no model file"):
         read_model_file(tmp_path / "nowhere.onnx")
     (tmp_path / "text.onnx").write_text("This is no model.")
-    with pytest.raises(CheckpointError, match=r"text.onnx cannot be opened by onnxruntime"):
+    with pytest.raises(CheckpointError, match=r"text.onnx cannot be used \(it is no ONNX"):
         read_model_file(tmp_path / "text.onnx")
     with pytest.raises(CheckpointError, match="none of earkit's"):
         read_model_file(write(tmp_path / "other.onnx", None))
+
+
+def test_a_file_changed_since_it_was_sealed_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "m.onnx", INFO.to_json())
+    path.write_bytes(sealed(path.read_bytes()))
+    assert read_model_file(path) == INFO
+    path.write_bytes(path.read_bytes().replace(b"a box", b"a bow"))
+    with pytest.raises(CheckpointError, match="its checksum is not its own"):
+        read_model_file(path)
+
+
+def test_an_empty_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "m.onnx").touch()
+    with pytest.raises(CheckpointError, match="it has 0 bytes"):
+        read_model_file(tmp_path / "m.onnx")
 
 
 def test_a_truncated_file_is_refused(tmp_path: Path) -> None:

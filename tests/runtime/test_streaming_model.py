@@ -41,25 +41,37 @@ def test_a_step_continues_where_its_states_are(step_graph: Path) -> None:
 
 
 def test_the_newest_step_graph_is_taken_and_named(
-    tmp_path: Path, write_step_graph: Write, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, write_step_graph: Write, write_clip_graph: Write, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "earkit")
-    for age, name in enumerate(["b/b-stream.onnx", "a/a-stream-int8.onnx", "a/a-stream.onnx", "c/c.onnx"]):
+    for age, name in enumerate(["b/b.onnx", "a/a-stream-int8.onnx", "a/a-stream.onnx"]):
         os.utime(write_step_graph(tmp_path / name), (1000 - age, 1000 - age))
-    assert find_step_graph(None, runs=tmp_path) == tmp_path / "b" / "b-stream.onnx"
+    for name in ("a/a.onnx", "c/c-stream.onnx"):  # newer, and of whole clips in spite of its name
+        write_clip_graph(tmp_path / name)
+    write_step_graph(tmp_path / "a" / "a-stream-fixed.onnx", samples=1280)
+    assert find_step_graph(None, runs=tmp_path) == tmp_path / "b" / "b.onnx"
     assert find_step_graph(tmp_path / "a") == tmp_path / "a" / "a-stream-int8.onnx"
     assert find_step_graph(Path("a"), runs=tmp_path) == tmp_path / "a" / "a-stream-int8.onnx"
     assert caplog.messages == [
         f"taking the newest step graph, {tmp_path / name}"
-        for name in ("b/b-stream.onnx", *["a/a-stream-int8.onnx"] * 2)
+        for name in ("b/b.onnx", *["a/a-stream-int8.onnx"] * 2)
     ]
-    assert find_step_graph(tmp_path / "c" / "c.onnx") == tmp_path / "c" / "c.onnx"
+    file = tmp_path / "c" / "c-stream.onnx"
+    assert find_step_graph(file) == file
     with pytest.raises(
         CheckpointError, match=r"no step graph in .*c: make one with `kit export .*c --stream"
     ):
         find_step_graph(tmp_path / "c")
     with pytest.raises(CheckpointError, match=r"no step graph in any run in .*`kit export --streaming`"):
         find_step_graph(None, runs=tmp_path / "b")
+
+
+def test_a_step_of_one_shape_is_refused(tmp_path: Path, write_step_graph: Write) -> None:
+    file = write_step_graph(tmp_path / "m-fixed.onnx", samples=1280)
+    with pytest.raises(
+        CheckpointError, match=r"m-fixed\.onnx takes 1280 samples and nothing else, for phones"
+    ):
+        StreamingModel.load(file)
 
 
 def test_a_model_of_whole_clips_is_refused(tmp_path: Path, write_step_graph: Write) -> None:

@@ -1,0 +1,153 @@
+"""Every peer, the floors and models of ours: the same clips, the same probes, the same threads.
+
+    python -m earkit.benchmarks.peers get
+    python -m earkit.benchmarks.peers_quality [--quick] [--model "tiny int8=runs/mine/tiny-int8.onnx"]
+
+Scores are kept one by one, so that a run that was stopped goes on; then the cost of all is measured in turns,
+which wants a machine that does nothing else. `--quick` leaves out Whisper and most tasks, and stores nothing.
+"""
+
+import argparse
+import dataclasses
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from earkit.benchmarks import cost_report, evaluation_report, results
+from earkit.benchmarks.contestants import contestant
+from earkit.benchmarks.cost import QUICK, Cost, Plan, costs, timed
+from earkit.benchmarks.evaluation import (
+    HEADLINES,
+    LOWER_IS_BETTER,
+    NOT_A_SHARE,
+    Cell,
+    available,
+    evaluation,
+    of_row,
+    weights_checksum,
+)
+from earkit.benchmarks.html_page import Scatter, Section
+from earkit.benchmarks.peers import PEERS
+from earkit.benchmarks.representations import FLOORS
+from earkit.runtime.atomic import write_text
+from earkit.runtime.errors import EarkitError
+
+NAME, COST = "peers_quality", "peers_cost"
+COMMAND = "python -m earkit.benchmarks.peers_quality"
+QUICK_TASKS = ("word_retrieval", "digits")
+SLOW = "whisper"  # a window of 30 s for every clip
+AXIS = timed(10, 1)
+FIRST = "speech_embedding"  # with whose speed the others' is compared
+
+
+def contenders(models: Sequence[str], *, quick: bool) -> dict[str, str]:
+    """Give what to load of everyone, by name: floors, peers, and models of ours, each `NAME=WHAT` or WHAT."""
+    peers = [name for name in PEERS if not (quick and name.startswith(SLOW))]
+    ours = (model.partition("=") for model in models)
+    return {name: name for name in (*FLOORS, *peers)} | {name: what or name for name, _, what in ours}
+
+
+def quality(models: Mapping[str, str], seed: int, *, quick: bool) -> list[Cell]:
+    """Score all; the cells of a whole run are stored as they come."""
+    settings = {"seed": seed}
+    kept = [] if quick else [of_row(row) for row in results.load_rows(NAME, settings)]
+
+    def keep(cells: Sequence[Cell]) -> None:
+        if not quick:
+            results.store(NAME, COMMAND, [dataclasses.asdict(cell) for cell in cells], **settings)
+
+    tasks = available(QUICK_TASKS if quick else (), _say)
+    return evaluation(models, tasks, seed, kept=kept, keep=keep, say=_say)
+
+
+def prices(models: Mapping[str, str], *, quick: bool) -> list[Cost]:
+    """Measure all in turns, unless these very files were measured together before."""
+    plan = QUICK if quick else Plan()
+    order = sorted(models, key=lambda name: name != FIRST)
+    settings = {
+        "plan": {key: list(v) if isinstance(v, tuple) else v for key, v in dataclasses.asdict(plan).items()},
+        "weights": {name: weights_checksum(models[name]) for name in order},
+    }
+    stored = [] if quick else results.load_rows(COST, settings)
+    if stored:
+        return [Cost(**row) for row in stored]
+    measured = costs([dataclasses.replace(contestant(models[name]), name=name) for name in order], plan, _say)
+    if not quick:
+        results.store(COST, COMMAND, [dataclasses.asdict(cost) for cost in measured], **settings)
+    return measured
+
+
+def fronts(cells: Sequence[Cell], measured: Sequence[Cost]) -> list[Scatter]:
+    """Plot each task's headline against the time of a clip of 10 s; errors as what is right."""
+    time = {cost.name: 1000 * cost.seconds[AXIS] for cost in measured}
+    plots = []
+    for task in dict.fromkeys(cell.task for cell in cells):
+        if task in NOT_A_SHARE:
+            continue
+        points = {}
+        for cell in cells:
+            if cell.task == task and cell.headline is not None and cell.model in time:
+                value = cell.headline.value
+                share = 1 - value if task in LOWER_IS_BETTER else value
+                points[cell.model] = time[cell.model], 100 * share
+        sign = "100 - " if task in LOWER_IS_BETTER else ""
+        plots.append(
+            cost_report.front(
+                points, "milliseconds for 10 s, one thread", f"{sign}{task}: {HEADLINES[task]}, %"
+            )
+        )
+    return plots
+
+
+def html(cells: Sequence[Cell], measured: Sequence[Cost]) -> str:
+    """Make the page: scores, cost, quality against cost, and every figure."""
+    extra = [
+        cost_report.section(measured),
+        Section(
+            "Quality against cost",
+            "Nobody is both faster and better than those on the Pareto front. Time on a logarithmic scale.",
+            fronts(cells, measured),
+        ),
+    ]
+    return evaluation_report.html(cells, "Peers", extra)
+
+
+def _say(sentence: str) -> None:
+    print(sentence, file=sys.stderr, flush=True)
+
+
+def run(models: Sequence[str], *, seed: int, quick: bool, page: Path) -> None:
+    """Measure, print, and write the page."""
+    everyone = contenders(models, quick=quick)
+    cells = quality(everyone, seed, quick=quick)
+    print(evaluation_report.text_table(cells))
+    measured = prices(everyone, quick=quick)
+    print(cost_report.text_table(measured))
+    write_text(page, html(cells, measured))
+    print(page)
+
+
+def main() -> None:
+    """Do what the command line says."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument(
+        "--model",
+        action="append",
+        default=[],
+        metavar="NAME=WHAT",
+        help="one of ours, as tables are to name it",
+    )
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--html", type=Path, default=Path("runs/peers.html"))
+    chosen: Any = parser.parse_args()
+    try:
+        run(chosen.model, seed=chosen.seed, quick=chosen.quick, page=chosen.html)
+    except EarkitError as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""Memory over many sounds: 20,000 clips of random lengths through one embedder, in one process.
+
+    python -m earkit.benchmarks.soak MODEL [--clips 20000] [--seed 0]
+
+Prints the memory after every twentieth of them, and what it gained per clip over the second half.
+"""
+
+import argparse
+import io
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from earkit.runtime.embedder import Embedder
+
+LONGEST = 10.0
+"""Seconds; lengths are spread evenly over their logarithm, from 0.03 s on."""
+
+
+@dataclass(frozen=True)
+class Soak:
+    """Clips done, and the memory of the process then, in bytes."""
+
+    clips: list[int]
+    resident: list[int]
+
+    @property
+    def slope(self) -> float:
+        """Bytes per clip, by least squares over the second half: in the first, the allocator settles."""
+        half = len(self.clips) // 2
+        return float(np.polyfit(self.clips[half:], self.resident[half:], 1)[0])
+
+
+def sounds(count: int, seed: int = 0) -> Iterator[bytes]:
+    """Give files of noise; every tenth is of another format and rate."""
+    rng = np.random.default_rng(seed)
+    noise = (0.1 * rng.standard_normal(int(LONGEST * 16_000))).astype(np.float32)
+    for i in range(count):
+        clip, file = noise[: int(len(noise) * 0.003 ** rng.random())], io.BytesIO()
+        if i % 10:
+            soundfile.write(file, clip, 16_000, format="WAV")
+        else:
+            soundfile.write(file, clip, 22_050, format="FLAC")
+        yield file.getvalue()
+
+
+def soak(model: Path, clips: int, seed: int = 0, every: int = 100) -> Soak:
+    """Embed so many clips; memory is looked at after every so many."""
+    embedder = Embedder.load(model, threads=1)
+    seen = Soak([], [])
+    for done, _ in enumerate(embedder.embed_iter(sounds(clips, seed)), start=1):
+        if done % every == 0:
+            seen.clips.append(done)
+            seen.resident.append(resident())
+    return seen
+
+
+def resident() -> int:
+    """Memory of this process, in bytes."""
+    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * 4096
+
+
+def main() -> None:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(prog="python -m earkit.benchmarks.soak", description=__doc__)
+    parser.add_argument("model", type=Path)
+    parser.add_argument("--clips", type=int, default=20_000)
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    began = time.monotonic()
+    seen = soak(given.model, given.clips, given.seed)
+    for i in range(0, len(seen.clips), max(1, len(seen.clips) // 20)):
+        print(f"{seen.clips[i]:>7} clips  {seen.resident[i] / 1e6:7.1f} MB")
+    took, most = time.monotonic() - began, max(seen.resident) / 1e6
+    print(f"{seen.clips[-1]} clips in {took:.0f} s, at most {most:.1f} MB")
+    print(f"in the second half {seen.slope:+.1f} bytes a clip")
+
+
+if __name__ == "__main__":
+    main()
