@@ -23,7 +23,7 @@ class Settings:
     speech: str = ""
     """Manifest of a synthetic corpus; without it, the built-in one."""
     teacher: str = "dinosr_nano"
-    teacher_set: tuple[str, ...] = ("steps=750",)
+    teacher_set: tuple[str, ...] = ("steps=600",)
     student: str = "tiny"
     student_set: tuple[str, ...] = (
         *("steps=100", "save_every=40", "log_every=5", "probe_every=0"),
@@ -31,13 +31,13 @@ class Settings:
     )
     macs: float = 0.6
     """Share of the multiply-adds that pruning leaves."""
-    rounds: int = 2
+    rounds: int = 1
     prune_steps: int = 30
     tokens_per_word: int = 8
     """Of the held-out speakers, to be searched among."""
     probe_clips: int = 100
     probe_frames: int = 6000
-    speed_rounds: int = 7
+    speed_rounds: int = 3
     seed: int = 0
 
 

@@ -3,7 +3,7 @@
 import csv
 import dataclasses
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from statistics import median
 
@@ -21,9 +21,8 @@ from earkit.benchmarks.machine import machine
 from earkit.benchmarks.probes import Featurise, probe
 from earkit.benchmarks.retrieval import retrieval
 from earkit.benchmarks.spoken_words import write_words
-from earkit.benchmarks.teacher_speed import Hears, times
+from earkit.benchmarks.teacher_speed import Hears, noise, times
 from earkit.compress.calibration_clips import clips_of_run
-from earkit.compress.graph import open_graph, run
 from earkit.compress.prune import prune
 from earkit.compress.prune_config import Target, learned_from, prune_config
 from earkit.compress.quantize import Quantized, quantize
@@ -37,6 +36,7 @@ from earkit.export.student import export_student
 from earkit.runtime.audio import SAMPLE_RATE, read
 from earkit.runtime.corpus_run import embed_corpus
 from earkit.runtime.embedder import Embedder
+from earkit.runtime.inference import open_graph, pad
 from earkit.runtime.search.build import Options, build_index
 from earkit.runtime.search.index import Hit, Index
 from earkit.runtime.sound_files import find_sounds
@@ -204,13 +204,14 @@ class Stages:
 
     def speed(self) -> Result:
         """Time the teacher in torch, log-mel in NumPy and the files in onnxruntime, in turns."""
+        clip = noise()
         contestants: dict[str, Hears] = {
-            "teacher": teacher_features(self.teacher_run),
-            "log-mel": log_mel_features,
+            "teacher": partial(teacher_features(self.teacher_run), clip),
+            "log-mel": partial(log_mel_features, clip),
         }
         for name, file in self._files().items():
             session = open_graph(onnx.load(file), threads=1)
-            contestants[name] = lambda clip, session=session: run(session, [clip])  # type: ignore[misc]
+            contestants[name] = partial(session.run, None, pad([clip]))
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
         taken = times(contestants, self.settings.speed_rounds)

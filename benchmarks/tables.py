@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from earkit.benchmarks import distill_tables, peers_tables, quantize_tables
+from earkit.benchmarks import distill_tables, footprint, peers_tables, quantize_tables
 from earkit.benchmarks.distill_tables import measured
 from earkit.benchmarks.results import load
 from earkit.distill.dinosr import DinoSR
@@ -99,6 +99,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "distill_throughput": distill_tables.distill_throughput,
     "quantize_quality": quantize_tables.quantize_quality,
     "teacher_speed": quantize_tables.teacher_speed,
+    "footprint": footprint.footprint,
     "sanity_figures": peers_tables.sanity_figures,
 }
 

@@ -279,9 +279,9 @@ class Pooling(nn.Module):
         near = self.sharpness * (position - self.place).abs()  # (batch, time, heads)
         weights = (self.score(frames) - near - 1e4 * (1 - counted)).softmax(1)
         means = weights.transpose(1, 2) @ frames  # (batch, heads, dim)
-        overall = weights.mean(2, keepdim=True)
-        mean = (overall * frames).sum(1)
-        variance = (overall * frames * frames).sum(1) - mean * mean
+        overall = weights.mean(2)[:, None]  # (batch, 1, time)
+        mean = means.mean(1)
+        variance = (overall @ (frames * frames))[:, 0] - mean * mean
         deviation = variance.clamp(min=1e-6).sqrt()
         pooled: Tensor = self.project(torch.cat([means.flatten(1), deviation], dim=1))
         return pooled - self.centre
@@ -322,7 +322,7 @@ class Student(nn.Module):
         if depth is not None and not 1 <= depth <= self.config.depth:
             raise ConfigError(f"depth {depth} is not one of this student's: take 1 to {self.config.depth}")
         counted = torch.arange(audio.shape[1], device=audio.device) < lengths[:, None]
-        mel = self.log_mel(audio * counted)  # (batch, bands, 4 * frames)
+        mel = self.log_mel(torch.where(counted, audio, 0.0))  # (batch, bands, 4 * frames)
         time = mel.shape[2] // 4
         valid = torch.arange(time, device=audio.device) < student_frames(lengths)[:, None]
         mask = valid[:, :, None].to(audio.dtype)

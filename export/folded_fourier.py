@@ -11,22 +11,37 @@ and bins k and N/2 - k share the products of even n and those of odd n:
     cos(2 pi (N/2 - k) n / N) =   (-1)^n cos(2 pi k n / N)
     sin(2 pi (N/2 - k) n / N) = - (-1)^n sin(2 pi k n / N)
 
-So four tables of 100 x 100 do the work of one of 402 x 400, in less time and a smaller file.
+So four tables of 100 x 100 do the work of one of 402 x 400, in less time and a smaller file. What follows the
+logarithm is folded away too: the mean m of a band into its filter, by
+
+    log(p + f) - m  =  log(p e^-m + f e^-m)
+
+and its deviation into the weights of the first convolution.
 """
 
 import math
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from earkit.distill.front_end import FLOOR, FRAME, HOP, LEAD, WINDOW, LogMel
+from earkit.distill.student import Student
 
 QUARTER = WINDOW // 4
 
 
-class FoldedLogMel(LogMel):
-    """(batch, samples) -> (batch, bands, 4 * frames), as the `LogMel` that it is made of."""
+def fold_front_end(student: Student) -> "FoldedLogMel":
+    """Give a student the cheaper front end, and its first convolution what that leaves out."""
+    with torch.no_grad():
+        student.stem.weight.div_(student.log_mel.deviation)  # (dim, bands, taps) by (bands, 1)
+    made = FoldedLogMel(student.log_mel)
+    student.add_module("log_mel", made)
+    return made
+
+
+class FoldedLogMel(nn.Module):
+    """(batch, samples) -> (batch, bands, 4 * frames), as a `LogMel` before it divides by the deviation."""
 
     even_cosine: Tensor
     odd_cosine: Tensor
@@ -34,10 +49,10 @@ class FoldedLogMel(LogMel):
     odd_sine: Tensor
     low: Tensor
     high: Tensor
+    floor: Tensor
 
     def __init__(self, log_mel: LogMel) -> None:
-        super().__init__(len(log_mel.mean))
-        self.load_state_dict(log_mel.state_dict())
+        super().__init__()
         bins = torch.arange(1, QUARTER + 1, dtype=torch.float64)
         even = torch.arange(2, WINDOW // 2 + 1, 2, dtype=torch.float64)
         for name, n in (("even", even), ("odd", even - 1)):
@@ -47,12 +62,14 @@ class FoldedLogMel(LogMel):
             self.register_buffer(f"{name}_cosine", (angle.cos() * window[:, None]).float())
             self.register_buffer(f"{name}_sine", (angle.sin() * window[:, None]).float())
         # Every filter is 0 at bin 0 and at the last; the bin in the middle is in `low`, so not in `high`.
-        filters = log_mel.bands[:, :, 0].T  # (bins, bands)
+        level = (-log_mel.mean.double()).exp()  # (bands, 1)
+        filters = (log_mel.bands[:, :, 0] * level).float().T  # (bins, bands)
         self.register_buffer("low", filters[1 : QUARTER + 1].contiguous())
         self.register_buffer("high", F.pad(filters[QUARTER + 1 : -1].flip(0), (0, 0, 0, 1)))
+        self.register_buffer("floor", (FLOOR * level[:, 0]).float())
 
-    def raw(self, audio: Tensor) -> Tensor:
-        """Log power of each band, before standardisation."""
+    def forward(self, audio: Tensor) -> Tensor:
+        """Log power of each band over its mean."""
         windows = 4 * ((audio.shape[1] + FRAME - 1) // FRAME)
         return self.of_windows(F.pad(audio, (LEAD, HOP * (windows + 2) - LEAD - audio.shape[1])), windows)
 
@@ -67,7 +84,7 @@ class FoldedLogMel(LogMel):
         low = _square(cosine + cosine_) + _square(sine + sine_)  # bins 1 to 100
         high = _square(cosine - cosine_) + _square(sine - sine_)  # bins 199 to 101, and 100 again
         power = low @ self.low + high @ self.high
-        return (power + FLOOR).log().transpose(1, 2)
+        return (power + self.floor).log().transpose(1, 2)
 
 
 def _mirror(hops: Tensor, first: int) -> tuple[Tensor, Tensor]:

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from earkit.distill.distilled import DistilledStudent
 from earkit.distill.front_end import student_frames
 from earkit.distill.losses.csr import squareplus
-from earkit.export.folded_fourier import FoldedLogMel
+from earkit.export.folded_fourier import fold_front_end
 from earkit.runtime.errors import ConfigError
 from earkit.runtime.model_file import OUTPUTS
 
@@ -127,7 +127,7 @@ def of_clips(model: DistilledStudent, pooled: Tensor, names: Sequence[str]) -> d
 def folded(model: DistilledStudent) -> DistilledStudent:
     """Give a copy with the cheaper front end."""
     made = copy.deepcopy(model).eval()
-    made.student.log_mel = FoldedLogMel(made.student.log_mel)
+    fold_front_end(made.student)
     return made
 
 

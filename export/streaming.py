@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from earkit.distill.distilled import DistilledStudent
-from earkit.distill.front_end import FRAME, HOP, LEAD, WINDOW, LogMel, student_frames
-from earkit.export.folded_fourier import FoldedLogMel
+from earkit.distill.front_end import FRAME, HOP, LEAD, WINDOW, student_frames
+from earkit.export.folded_fourier import FoldedLogMel, fold_front_end
 from earkit.export.graph import Selection, to_onnx, token_head
 from earkit.export.verify import differences, reference, refuse_drift
 from earkit.runtime.errors import ConfigError
@@ -31,16 +31,15 @@ class StepLogMel(nn.Module):
     A module in the place of the other, so that quantization knows its nodes by the same names.
     """
 
-    def __init__(self, log_mel: LogMel) -> None:
+    def __init__(self, whole: FoldedLogMel) -> None:
         super().__init__()
-        self.whole = FoldedLogMel(log_mel)
+        self.whole = whole
 
     def forward(self, audio: Tensor, windows: int, first: Tensor, total: Tensor) -> Tensor:
         """Hear windows that begin at each hop, the first one of index `first`. -> (batch, bands, windows)."""
         # The last window ends within its last hop.
         hops = F.pad(audio, (0, HOP))[:, : HOP * (windows + 2)]
-        mel = (self.whole.of_windows(hops, windows) - self.whole.mean) / self.whole.deviation
-        return mel * _within(first, windows, total)[:, None]
+        return self.whole.of_windows(hops, windows) * _within(first, windows, total)[:, None]
 
 
 class StepGraph(nn.Module):
@@ -55,7 +54,7 @@ class StepGraph(nn.Module):
                 "it without --streaming"
             )
         self.model = model
-        self.model.student.add_module("log_mel", StepLogMel(model.student.log_mel))
+        self.model.student.add_module("log_mel", StepLogMel(fold_front_end(model.student)))
         # In tuples, which are no modules: so these keep the names that they have in the student.
         self.blocks = tuple(model.student.blocks[: selection.depth])
         self.last = (model.student.norms[selection.depth - 1],)
@@ -92,7 +91,7 @@ class StepGraph(nn.Module):
         samples = heard[:, 1] + lengths
         total = student_frames(samples)[:, None]  # frames that the stream has so far
         counted = torch.arange(audio.shape[1]) < lengths[:, None]
-        all_audio = torch.cat([past_audio, audio * counted], dim=1)
+        all_audio = torch.cat([past_audio, torch.where(counted, audio, 0.0)], dim=1)
         first = heard[:, :1] - self.stem_delay  # index of the first frame that the stem makes
         x = self._stem(all_audio, time, first, total)
         kept = []

@@ -13,6 +13,8 @@ from earkit.runtime.inference import STEP, Graph, Samples, open_graph, pad, run,
 
 SECONDS = 10.0
 ROUNDS = 15
+SETTLE = 0.05
+"""Seconds for which each runs in its turn before it is timed: the threads of the one before come to rest."""
 
 
 def paired_latency(graphs: Sequence[Graph], threads: int, rounds: int = ROUNDS) -> list[tuple[float, float]]:
@@ -27,6 +29,10 @@ def paired_latency(graphs: Sequence[Graph], threads: int, rounds: int = ROUNDS) 
     taken = np.zeros((1 + rounds, len(sessions)))
     for times in taken:
         for place, session in enumerate(sessions):
+            settled = perf_counter() + SETTLE
+            _hear(session, noise)
+            while perf_counter() < settled:
+                _hear(session, noise)
             begun = perf_counter()
             _hear(session, noise)
             times[place] = perf_counter() - begun
