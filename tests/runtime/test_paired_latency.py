@@ -36,10 +36,21 @@ def test_a_heavier_graph_is_slower_by_its_ratio() -> None:
 
 def test_medians_and_ratios_are_of_the_rounds_that_count(monkeypatch: pytest.MonkeyPatch) -> None:
     """With a clock that is known: rounds take (9, 9), then (2, 1), (4, 8), (9, 3) seconds."""
-    ends = np.cumsum([0, 9, 0, 9, 0, 2, 0, 1, 0, 4, 0, 8, 0, 9, 0, 3])
-    monkeypatch.setattr(module, "perf_counter", iter(ends.astype(float)).__next__)
+    readings = np.cumsum([step for taken in (9, 9, 2, 1, 4, 8, 9, 3) for step in (0, 0, 0, taken)])
+    monkeypatch.setattr(module, "SETTLE", 0.0)
+    monkeypatch.setattr(module, "perf_counter", iter(readings.astype(float)).__next__)
     made = paired_latency([waves(1), waves(1)], 1, rounds=3)
     assert made == [(4000.0, 1.0), (3000.0, 2.0)]
+
+
+def test_each_runs_until_it_has_settled_before_it_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Turns that begin at 0 and find 3, 4 and 6 seconds gone; the next run, of 2 seconds, counts."""
+    heard: list[object] = []
+    monkeypatch.setattr(module, "_hear", lambda session, _: heard.append(session))
+    monkeypatch.setattr(module, "SETTLE", 5.0)
+    monkeypatch.setattr(module, "perf_counter", iter([0.0, 3.0, 4.0, 6.0, 6.0, 8.0] * 2).__next__)
+    assert paired_latency([waves(1)], 1, rounds=1) == [(2000.0, 1.0)]
+    assert len(heard) == 2 * 4
 
 
 def test_a_step_graph_hears_ten_seconds_in_steps_of_80_ms(
@@ -53,5 +64,6 @@ def test_a_step_graph_hears_ten_seconds_in_steps_of_80_ms(
         return real(session, inputs)  # type: ignore[arg-type]
 
     monkeypatch.setattr(inference, "run", counting)
+    monkeypatch.setattr(module, "SETTLE", 0.0)
     paired_latency([onnx.load(step_graph)], 1, rounds=1)
-    assert fed == [1280] * 2 * 125
+    assert fed == [1280] * 2 * 2 * 125  # to settle, and timed; in a round that counts and one that does not
