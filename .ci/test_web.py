@@ -31,7 +31,7 @@ from earkit.export.mobile import refuse_for_browsers
 from earkit.export.student import export_student
 from earkit.runtime.embedder import Embedder
 from earkit.runtime.errors import EarkitError
-from earkit.runtime.model_file import KEY
+from earkit.runtime.model_file import KEY, read_model_file
 from earkit.runtime.trial_sounds import sounds
 
 LARGEST_DIFFERENCE = 1e-4  # of a float embedding
@@ -221,8 +221,12 @@ def check_refusals(page: Path, chromium: Chromium, model: Path, voice: Path) -> 
     """Check that what cannot be used is told in a sentence, and that what was there stays."""
     folder = voice.parent
     nonsense, foreign, cut = folder / "nonsense.onnx", folder / "foreign.onnx", folder / "cut.onnx"
+    fixed = folder / "some-fixed.onnx"
     nonsense.write_bytes(b"this is no model")
     proto = onnx.load(model)
+    one_shape = dataclasses.replace(read_model_file(model), samples=16_000)
+    onnx.helper.set_model_props(proto, {KEY: one_shape.to_json()})
+    fixed.write_bytes(proto.SerializeToString())
     del proto.metadata_props[:]
     foreign.write_bytes(proto.SerializeToString())
     cut.write_bytes(model.read_bytes()[:5000])
@@ -238,6 +242,7 @@ def check_refusals(page: Path, chromium: Chromium, model: Path, voice: Path) -> 
         for file, sentence in {
             nonsense: "nonsense.onnx is no ONNX file, or a damaged one",
             foreign: "foreign.onnx is no model file of earkit",
+            fixed: "some-fixed.onnx takes 16000 samples and nothing else",
             cut: "cut.onnx is no ONNX file, or a damaged one",
         }.items():
             browser.choose("#model", [file])

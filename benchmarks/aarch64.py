@@ -1,11 +1,9 @@
 """An ARM machine to try model files on: QEMU, Debian's Python for arm64, and the wheels of our versions.
 
-All of it is unpacked in the cache and nothing is installed: neither root nor the package lists of the system
-are needed. Debian's packages are those of the day, and apt checks Debian's signatures; the wheels have the
-versions of this environment, so that only the processor differs.
+All of it is unpacked in the cache and nothing is installed. The wheels have the versions of this environment,
+so that only the processor differs.
 """
 
-import getpass
 import hashlib
 import os
 import platform
@@ -14,17 +12,18 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 import earkit.benchmarks
 import earkit.runtime
+from earkit.benchmarks.debian import Apt, staging
 from earkit.runtime.cache import cache_folder
-from earkit.runtime.errors import DataError, EarkitError, StorageError
+from earkit.runtime.errors import DataError, EarkitError
 
+WHAT, REMEDY = "an emulated ARM machine", "check the network"
 QEMU = "qemu-aarch64-static"
 LIBRARIES = "libstdc++6:arm64"  # of numpy, onnxruntime and soxr
 WHEELS = (
@@ -104,7 +103,7 @@ def find_aarch64() -> Aarch64:
         )
     debian = cache_folder() / "aarch64" / "debian"
     if not debian.is_dir():
-        with _staging(debian) as made:
+        with staging(debian) as made:
             _fetch_debian(made)
     python = debian / "root/usr/bin/python3"
     if not python.is_file() or not (debian / QEMU).is_file():
@@ -114,27 +113,9 @@ def find_aarch64() -> Aarch64:
     digest = hashlib.sha256(" ".join([number, *wheels]).encode()).hexdigest()
     packages = cache_folder() / "aarch64" / f"packages-{digest[:12]}"
     if not packages.is_dir():
-        with _staging(packages) as made:
+        with staging(packages) as made:
             _fetch_wheels(made, number, wheels)
     return Aarch64(debian / QEMU, debian / "root", packages)
-
-
-@contextmanager
-def _staging(folder: Path) -> Iterator[Path]:
-    """Give a folder that becomes `folder` when everything is in it."""
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as name:
-            made = Path(name) / "made"
-            made.mkdir()
-            yield made
-            made.replace(folder)
-    except OSError as error:
-        if isinstance(error, EarkitError):
-            raise
-        raise StorageError(
-            f"could not write below {folder}: {error.strerror or error}; free some space"
-        ) from error
 
 
 def _fetch_debian(made: Path) -> None:
@@ -142,40 +123,14 @@ def _fetch_debian(made: Path) -> None:
     for program in ("apt-get", "dpkg"):
         if not shutil.which(program):
             raise DataError(f"there is no {program} to fetch an emulated ARM machine with: use Debian")
-    staging = made.parent
-    lists, cache, archives, emulator = (staging / name for name in ("lists", "cache", "archives", "emulator"))
-    for place in (lists / "partial", cache / "archives" / "partial", archives, emulator, made / "root"):
-        place.mkdir(parents=True)
-    (staging / "nothing-installed").touch()
-    settings = {
-        "Dir::State::Lists": lists,
-        "Dir::State::status": staging / "nothing-installed",
-        "Dir::Cache": cache,
-        "APT::Sandbox::User": getpass.getuser(),
-        "Debug::NoLocking": "1",
-    }
-    options = [f"--option={name}={value}" for name, value in settings.items()]
-    both = [f"--option=APT::Architectures::={name}" for name in ("amd64", "arm64")]
-    apt = ["apt-get", "--quiet", *options, *both]
-    _fetch([*apt, "update"], archives)
-    plan = _fetch(
-        [*apt, "--simulate", "--no-install-recommends", "install", "python3:arm64", LIBRARIES], archives
-    )
-    _fetch([*apt, "download", *chosen(plan.splitlines())], archives)
-    for archive in sorted(archives.glob("*.deb")):
-        _fetch(["dpkg", "-x", str(archive), str(made / "root")], archives)
-    _fetch([*apt, "download", "qemu-user-static:amd64"], emulator)
-    for archive in emulator.glob("*.deb"):
-        _fetch(["dpkg", "-x", str(archive), str(emulator)], emulator)
+    installed, emulator = made.parent / "nothing-installed", made.parent / "emulator"
+    installed.touch()
+    both = ("APT::Architectures::=amd64", "APT::Architectures::=arm64")
+    apt = Apt(made.parent, WHAT, REMEDY, (f"Dir::State::status={installed}", *both))
+    needed = apt.needed("python3:arm64", LIBRARIES)
+    apt.unpack([name for name in needed if name.endswith(":arm64")], made / "root")
+    apt.unpack(["qemu-user-static:amd64"], emulator)
     (emulator / "usr/bin" / QEMU).replace(made / QEMU)  # one of sixty
-
-
-def chosen(plan: Sequence[str]) -> Iterator[str]:
-    """Read the packages for arm64 from apt's plan, whose lines are `Inst NAME:arm64 (VERSION …`."""
-    for line in plan:
-        words = line.split()
-        if words[:1] == ["Inst"] and words[1].endswith(":arm64"):
-            yield words[1]
 
 
 def _fetch_wheels(made: Path, number: str, wheels: Sequence[str]) -> None:
@@ -184,23 +139,16 @@ def _fetch_wheels(made: Path, number: str, wheels: Sequence[str]) -> None:
     archives.mkdir()
     fit = [f"--platform={name}" for name in PLATFORMS]
     only = ["--no-deps", "--only-binary=:all:", f"--python-version={number}", *fit]
-    _fetch([sys.executable, "-m", "pip", "download", "--no-input", "--quiet", *only, *wheels], archives)
+    # Constraints are for installing; a relative path to them would lead nowhere from this folder.
+    environment = {name: text for name, text in os.environ.items() if "CONSTRAINT" not in name}
+    command = [sys.executable, "-m", "pip", "download", "--no-input", "--quiet", *only, *wheels]
+    done = _run(command, archives, environment)
+    if done.returncode:
+        said = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
+        raise DataError(f"{WHAT} cannot be fetched ({'; '.join(said[:2]) or 'pip failed'}): {REMEDY}")
     for archive in sorted(archives.glob("*.whl")):
         with zipfile.ZipFile(archive) as opened:
             opened.extractall(made)
-
-
-def _fetch(command: list[str], folder: Path) -> str:
-    # Constraints are for installing; a relative path to them would lead nowhere from this folder.
-    environment = {name: text for name, text in os.environ.items() if "CONSTRAINT" not in name}
-    done = _run(command, folder, environment)
-    if done.returncode:
-        said = [line for line in done.stderr.splitlines() if line.startswith(("E:", "dpkg", "ERROR"))]
-        raise DataError(
-            f"an emulated ARM machine cannot be fetched "
-            f"({'; '.join(said[:2]) or f'{Path(command[0]).name} failed'}): check the network"
-        )
-    return done.stdout
 
 
 def _run(

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earkit.benchmarks.retrieval import Labels, Vectors, retrieval
+from earkit.benchmarks.unit_length import unit_length
 from earkit.runtime.errors import ConfigError, DataError
 
 Storage = Literal["float16", "int8", "binary", "sparse"]
@@ -87,7 +88,7 @@ def stored(storage: Storage, vectors: Vectors) -> Vectors:
 def truncated(vectors: Vectors, dim: int) -> Vectors:
     """Keep the first `dim` dimensions, then normalise: the order of Matryoshka embeddings."""
     _check(dim, vectors.shape[1], "dimensions")
-    return _normalised(vectors[:, :dim])
+    return unit_length(vectors[:, :dim])
 
 
 def pca(train_vectors: Vectors, vectors: Vectors, dim: int) -> Vectors:
@@ -95,7 +96,7 @@ def pca(train_vectors: Vectors, vectors: Vectors, dim: int) -> Vectors:
     _check(dim, min(train_vectors.shape[1], len(train_vectors) - 1), "directions of the training vectors")
     centre = train_vectors.mean(axis=0, dtype=np.float64)
     directions = np.linalg.svd(train_vectors - centre, full_matrices=False)[2][:dim]
-    return _normalised(((vectors - centre) @ directions.T).astype(np.float32))
+    return unit_length(((vectors - centre) @ directions.T).astype(np.float32))
 
 
 def sparse(indices: NDArray[np.int64], values: Vectors, width: int) -> Vectors:
@@ -118,9 +119,3 @@ def sparse(indices: NDArray[np.int64], values: Vectors, width: int) -> Vectors:
 def _check(dim: int, most: int, what: str) -> None:
     if not 0 < dim <= most:
         raise ConfigError(f"{dim} of {most} {what} cannot be kept: give 1 to {most}")
-
-
-def _normalised(vectors: Vectors) -> Vectors:
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    unit: Vectors = (vectors / np.where(lengths > 0, lengths, 1)).astype(np.float32)
-    return unit

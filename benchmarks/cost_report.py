@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 
 from earkit.benchmarks.cost import COUNTED, Cost, timed
 from earkit.benchmarks.html_page import Bars, Lines, Point, Scatter, Section, Table, page
-from earkit.benchmarks.machine import machine
+from earkit.benchmarks.machine import about
 from earkit.benchmarks.speed import BATCH_SECONDS, Speed
+from earkit.runtime.text_table import text_table as aligned
 
 NOTHING = "\u2013"
 HOW = (
@@ -49,12 +50,7 @@ def _row(cost: Cost, times: Sequence[tuple[int, int]]) -> list[str]:
 def text_table(costs: Sequence[Cost]) -> str:
     """Align the table for a terminal, one column a contestant."""
     heads, rows = table(costs)
-    lines = [list(line) for line in zip(heads, *rows, strict=True)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
-    )
+    return aligned(list(zip(heads, *rows, strict=True)), left=range(1 + len(rows)))
 
 
 def section(costs: Sequence[Cost]) -> Section:
@@ -93,7 +89,6 @@ def html(speed: Speed) -> str:
     costs = speed.costs
     times = kinds(costs)
     threads = sorted({n for _, n in times})
-    here = machine()
     peaks = ", ".join(f"{value / 1e9:.0f} G multiply-adds/s on {n}" for n, value in speed.peak.items())
     sections = [
         section(costs),
@@ -145,12 +140,7 @@ def html(speed: Speed) -> str:
         )
         for name, each in speed.nodes.items()
     ]
-    about = {
-        "machine": f"{here['cores']} cores of {here['processor']}, {here['system']}",
-        "versions": ", ".join(f"{k} {v}" for k, v in {"python": here["python"], **here["packages"]}.items()),
-        "git": here["git"],
-    }
-    return page("Speed", sections, about)
+    return page("Speed", sections, about())
 
 
 def _by_length(

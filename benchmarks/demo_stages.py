@@ -17,11 +17,12 @@ from earkit.benchmarks.compact_vectors import truncated
 from earkit.benchmarks.demo import Shown
 from earkit.benchmarks.demo_record import Record, Result
 from earkit.benchmarks.distilled import log_mel_features, pooled, teacher_features
+from earkit.benchmarks.hearing import noise
 from earkit.benchmarks.machine import machine
 from earkit.benchmarks.probes import Featurise, probe
 from earkit.benchmarks.retrieval import retrieval
 from earkit.benchmarks.spoken_words import write_words
-from earkit.benchmarks.teacher_speed import Hears, noise, times
+from earkit.benchmarks.teacher_speed import SECONDS, Hears, times
 from earkit.compress.calibration_clips import clips_of_run
 from earkit.compress.prune import prune
 from earkit.compress.prune_config import Target, learned_from, prune_config
@@ -204,7 +205,7 @@ class Stages:
 
     def speed(self) -> Result:
         """Time the teacher in torch, log-mel in NumPy and the files in onnxruntime, in turns."""
-        clip = noise()
+        clip = noise(SECONDS)
         contestants: dict[str, Hears] = {
             "teacher": partial(teacher_features(self.teacher_run), clip),
             "log-mel": partial(log_mel_features, clip),

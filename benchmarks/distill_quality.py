@@ -8,7 +8,6 @@ frozen frames on speakers never heard; word retrieval and speakers use the embed
 one, and else the mean of the last frames. Every cell is stored when it is done; the next call goes on there.
 """
 
-import argparse
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,15 +17,14 @@ import numpy as np
 import torch
 
 from earkit.benchmarks import distilled as bench
-from earkit.benchmarks.results import load_rows, store
+from earkit.benchmarks.probes import Featurise
+from earkit.benchmarks.results import Cells
 from earkit.distill.distillation import distil_config
 from earkit.distill.distilled import DistilledStudent, Outputs
 from earkit.distill.speech.synthetic_corpus import default_corpus
 from earkit.distill.student import StudentConfig
-from earkit.runtime.cache import cache_folder
 
 NAME = "distill_quality"
-COMMAND = "python -m earkit.benchmarks.distill_quality"
 ALONE = {
     "hidden states only": [
         "losses.tinybert.weight=1",
@@ -80,26 +78,22 @@ def measure(
 
 def student_scores(model: DistilledStudent, manifest: Path, seed: int, *, embeds: bool) -> dict[str, float]:
     """Score frames, and the embedding, or where none was trained, the mean of the last frames."""
-    features = bench.student_features(model)
     if embeds:
-        found = bench.student_embedding_scores(model, manifest, seed)
-    else:
-        found = bench.mean_scores(features, manifest, seed, f"block {model.config.depth}")
-    return bench.probes(manifest, features, seed) | found
+        return bench.student_scores(model, manifest, seed)
+    return frame_scores(bench.student_features(model), manifest, seed, f"block {model.config.depth}")
+
+
+def frame_scores(featurise: Featurise, manifest: Path, seed: int, choice: str) -> dict[str, float]:
+    """Score frames, and the mean of those of one layer as if it were an embedding."""
+    frames = bench.probes(manifest, featurise, seed)
+    return frames | bench.mean_scores(featurise, manifest, seed, choice)
 
 
 def references(folder: Path, seed: int, manifest: Path) -> Iterator[tuple[str, dict[str, float]]]:
     """Score what students are compared with: the teacher, log-mel, and a student that has learned nothing."""
     teacher = bench.teacher_features(bench.teacher_run(folder, seed, manifest))
-    yield (
-        "teacher",
-        bench.probes(manifest, teacher, seed) | bench.mean_scores(teacher, manifest, seed, "layer 3"),
-    )
-    floor = bench.log_mel_features
-    yield (
-        "log-mel",
-        bench.probes(manifest, floor, seed) | bench.mean_scores(floor, manifest, seed, "80 bands"),
-    )
+    yield "teacher", frame_scores(teacher, manifest, seed, "layer 3")
+    yield "log-mel", frame_scores(bench.log_mel_features, manifest, seed, "80 bands")
     yield "random student", student_scores(untrained(seed, manifest), manifest, seed, embeds=False)
 
 
@@ -114,31 +108,20 @@ def untrained(seed: int, manifest: Path) -> DistilledStudent:
 
 def main() -> None:
     """Measure what is missing, and store each cell."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=300)
-    parser.add_argument("--runs", type=Path, default=cache_folder() / "bench")
-    arguments = parser.parse_args()
+    given = bench.options(__doc__, seeds=3).parse_args()
     manifest = default_corpus()
-    settings = {"steps": arguments.steps, "student": "tiny"}
-    rows = load_rows(NAME, settings)
-    done = {(row["name"], row["seed"]) for row in rows}
-
-    def keep(name: str, seed: int, scores: dict[str, Any]) -> None:
-        rows.append({"name": name, "seed": seed, **scores})
-        print(rows[-1], flush=True)
-        store(NAME, COMMAND, rows, **settings)
-
-    for seed in range(arguments.seeds):
-        if ("random student", seed) not in done:
-            for name, scores in references(arguments.runs, seed, manifest):
-                if (name, seed) not in done:
-                    keep(name, seed, scores)
+    cells = Cells(NAME, steps=given.steps, student="tiny")
+    for seed in range(given.seeds):
+        if not cells.find(name="random student", seed=seed):
+            for name, scores in references(given.runs, seed, manifest):
+                if not cells.find(name=name, seed=seed):
+                    cells.keep([{"name": name, "seed": seed, **scores}])
     for name, overrides, embeds in variants():
-        for seed in range(arguments.seeds):
-            if (name, seed) not in done:
-                given = [f"steps={arguments.steps}", *overrides]
-                keep(name, seed, measure(arguments.runs, seed, manifest, name, given, embeds=embeds))
+        for seed in range(given.seeds):
+            if not cells.find(name=name, seed=seed):
+                settings = [f"steps={given.steps}", *overrides]
+                scores = measure(given.runs, seed, manifest, name, settings, embeds=embeds)
+                cells.keep([{"name": name, "seed": seed, **scores}])
 
 
 if __name__ == "__main__":

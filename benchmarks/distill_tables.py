@@ -1,11 +1,9 @@
 """Tables of what distillation gives, made of the stored results."""
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
 
-from earkit.benchmarks.results import load
-
-Row = dict[str, Any]
+from earkit.benchmarks.markdown_table import markdown_table
+from earkit.benchmarks.results import Row, load, measured
 
 
 def distill_quality() -> str:
@@ -13,71 +11,75 @@ def distill_quality() -> str:
     stored = load("distill_quality")
     rows: list[Row] = stored["rows"]
     teacher = {row["seed"]: row for row in rows if row["name"] == "teacher"}
-    lines = [
-        "| frozen features | phones | words | kept, phones | kept, words | word retrieval | speakers |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    heads = (
+        "frozen features",
+        "phones",
+        "words",
+        "kept, phones",
+        "kept, words",
+        "word retrieval",
+        "speakers",
+    )
+    lines = []
     for name, mine in grouped(rows):
         kept = [[row[task] / teacher[row["seed"]][task] for row in mine] for task in ("phones", "words")]
         scores = [spread([row[key] for row in mine]) for key in ("phones", "words")]
         scores += [f"{min(values):.0%}" for values in kept]
         scores += [spread([row[key] for row in mine]) for key in ("word_1nn", "speaker")]
-        lines.append(f"| {name} | {' | '.join(scores)} |")
-    return "\n".join(
-        [
-            *lines,
-            "",
-            f"Students: `tiny`, {stored['settings']['steps']} steps. Accuracy in per cent on speakers never "
-            f"heard, {_seeds(rows)}. Kept: of the teacher's, the least. " + measured(stored),
-        ]
+        lines.append([name, *scores])
+    note = (
+        f"Students: `tiny`, {stored['settings']['steps']} steps. Accuracy in per cent on speakers never "
+        f"heard, {_seeds(rows)}. Kept: of the teacher's, the least. "
     )
+    return markdown_table(heads, lines, note + measured(stored))
 
 
 def embedding_quality() -> str:
     """Compare retrieval at equal bytes."""
     stored = load("embedding_quality")
     rows: list[Row] = stored["rows"]
-    lines = [
-        "| bytes | vectors | stored as | nearest neighbour | mean average precision |",
-        "|---|---|---|---|---|",
-    ]
+    heads = ("bytes", "vectors", "stored as", "nearest neighbour", "mean average precision")
+    lines = []
     sizes = sorted({(row["bytes"], row["name"], row["storage"], row["size"]) for row in rows})
     for count, *kind in sizes:
         mine = [row for row in rows if [row["name"], row["storage"], row["size"]] == kind]
-        scores = " | ".join(spread([row[key] for row in mine]) for key in ("first", "precision"))
+        scores = [spread([row[key] for row in mine]) for key in ("first", "precision")]
         name, storage, size = kind
         how = f"{size} of them" if storage == "sparse" else f"{size} x {storage}"
-        lines.append(f"| {count} | {name} | {how} | {scores} |")
-    return "\n".join(
-        [*lines, "", f"Words across speakers never heard, per cent, {_seeds(rows)}. " + measured(stored)]
-    )
+        lines.append([str(count), name, how, *scores])
+    note = f"Words across speakers never heard, per cent, {_seeds(rows)}. "
+    return markdown_table(heads, lines, note + measured(stored))
 
 
 def two_teachers() -> str:
     """One teacher, or two."""
-    return _scores("two_teachers", ("word_1nn", "speaker", "mean"), "word retrieval | speakers | mean")
+    titles = {"word_1nn": "word retrieval", "speaker": "speakers", "mean": "mean"}
+    return _scores("two_teachers", titles)
 
 
 def task_quality() -> str:
     """Ten labelled clips a word."""
-    return _scores("task_quality", ("accuracy",), "words of unseen speakers")
+    return _scores("task_quality", {"accuracy": "words of unseen speakers"})
 
 
 def student_blocks() -> str:
     """Blocks by quality and cost."""
     stored = load("student_blocks")
-    lines = [
-        "| block | parameters | multiply-adds per s | time | look-ahead | phones | words | word retrieval |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
+    costs = ("block", "parameters", "multiply-adds per s", "time", "look-ahead")
+    lines = []
     for name, mine in grouped(stored["rows"]):
         cost = mine[0]
-        scores = " | ".join(spread([row[key] for row in mine]) for key in ("phones", "words", "word_1nn"))
         lines.append(
-            f"| {name} | {cost['parameters'] / 1e6:.2f} M | {cost['multiply_adds_per_second'] / 1e6:.0f} M "
-            f"| {cost['time_ratio']:.2f} | {cost['lookahead_ms']} ms | {scores} |"
+            [
+                name,
+                f"{cost['parameters'] / 1e6:.2f} M",
+                f"{cost['multiply_adds_per_second'] / 1e6:.0f} M",
+                f"{cost['time_ratio']:.2f}",
+                f"{cost['lookahead_ms']} ms",
+                *(spread([row[key] for row in mine]) for key in ("phones", "words", "word_1nn")),
+            ]
         )
-    return "\n".join([*lines, "", measured(stored)])
+    return markdown_table((*costs, "phones", "words", "word retrieval"), lines, measured(stored))
 
 
 def elastic_quality() -> str:
@@ -85,12 +87,12 @@ def elastic_quality() -> str:
     stored = load("elastic_quality")
     depths = sorted({row["depth"] for row in stored["rows"]})
     costs = {row["depth"]: row["multiply_adds"] for row in stored["rows"]}
-    heads = (f"{depth} blocks, {costs[depth] / 1e6:.0f} M" for depth in depths)
-    lines = [f"| word retrieval | {' | '.join(heads)} |", "|---" * (len(depths) + 1) + "|"]
-    for name, mine in grouped(stored["rows"]):
-        cells = ([row["word_1nn"] for row in mine if row["depth"] == depth] for depth in depths)
-        lines.append(f"| {name} | {' | '.join(map(spread, cells))} |")
-    return "\n".join([*lines, "", "Multiply-adds per second of audio. " + measured(stored)])
+    heads = ["word retrieval", *(f"{depth} blocks, {costs[depth] / 1e6:.0f} M" for depth in depths)]
+    lines = [
+        [name, *(spread([row["word_1nn"] for row in mine if row["depth"] == depth]) for depth in depths)]
+        for name, mine in grouped(stored["rows"])
+    ]
+    return markdown_table(heads, lines, "Multiply-adds per second of audio. " + measured(stored))
 
 
 def token_robustness() -> str:
@@ -100,38 +102,37 @@ def token_robustness() -> str:
         key for key in stored["rows"][0] if key not in {"name", "seed", "word_1nn", "word_map", "speaker"}
     ]
     lines = [
-        f"| unit edit distance | {' | '.join(kinds)} | word retrieval |",
-        "|---" * (len(kinds) + 2) + "|",
+        [name, *(spread([row[key] for row in mine]) for key in (*kinds, "word_1nn"))]
+        for name, mine in grouped(stored["rows"])
     ]
-    for name, mine in grouped(stored["rows"]):
-        cells = (spread([row[key] for row in mine]) for key in (*kinds, "word_1nn"))
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join([*lines, "", f"Per cent, {_seeds(stored['rows'])}. " + measured(stored)])
+    note = f"Per cent, {_seeds(stored['rows'])}. " + measured(stored)
+    return markdown_table(["unit edit distance", *kinds, "word retrieval"], lines, note)
 
 
 def distill_throughput() -> str:
     """Speed of distillation."""
     stored = load("distill_throughput")
+    phases = ("teacher", "forward", "backward", "optimizer")
     lines = [
-        "| teacher | features | audio s per s | teacher | forward | backward | optimizer |",
-        "|---|---|---|---|---|---|---|",
+        [
+            f"`{row['teacher']}`",
+            row["features"],
+            f"{row['audio_seconds_per_second']:.1f}",
+            *(f"{row['shares'][phase]:.0%}" for phase in phases),
+        ]
+        for row in stored["rows"]
     ]
-    for row in stored["rows"]:
-        shares = " | ".join(
-            f"{row['shares'][phase]:.0%}" for phase in ("teacher", "forward", "backward", "optimizer")
-        )
-        lines.append(
-            f"| `{row['teacher']}` | {row['features']} | {row['audio_seconds_per_second']:.1f} | {shares} |"
-        )
-    return "\n".join([*lines, "", measured(stored)])
+    return markdown_table(("teacher", "features", "audio s per s", *phases), lines, measured(stored))
 
 
-def _scores(name: str, keys: Sequence[str], titles: str) -> str:
+def _scores(name: str, titles: Mapping[str, str]) -> str:
     stored = load(name)
-    lines = [f"| | {titles} |", "|---" * (len(keys) + 1) + "|"]
-    for label, mine in grouped(stored["rows"]):
-        lines.append(f"| {label} | {' | '.join(spread([row[key] for row in mine]) for key in keys)} |")
-    return "\n".join([*lines, "", f"Per cent, {_seeds(stored['rows'])}. " + measured(stored)])
+    lines = [
+        [label, *(spread([row[key] for row in mine]) for key in titles)]
+        for label, mine in grouped(stored["rows"])
+    ]
+    note = f"Per cent, {_seeds(stored['rows'])}. " + measured(stored)
+    return markdown_table(["", *titles.values()], lines, note)
 
 
 def grouped(rows: Iterable[Row]) -> list[tuple[str, list[Row]]]:
@@ -147,15 +148,6 @@ def spread(values: Sequence[float]) -> str:
     percent = [100 * value for value in values]
     mean = f"{sum(percent) / len(percent):.1f}"
     return f"{mean} ({min(percent):.1f} to {max(percent):.1f})" if len(percent) > 1 else mean
-
-
-def measured(stored: Row) -> str:
-    """Say where, and by which command."""
-    machine = stored["machine"]
-    return (
-        f"Measured on {machine['cores']} cores of {machine['processor']}, "
-        f"torch {machine['packages']['torch']}; again with `{stored['command']}`."
-    )
 
 
 def _seeds(rows: Sequence[Row]) -> str:

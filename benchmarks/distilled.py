@@ -1,9 +1,11 @@
-"""What the benchmarks of distillation share: teachers and students by seed, their frames and embeddings.
+"""What the benchmarks of distillation share: options, teachers and students by seed, what these give.
 
 Everything that is trained lies in a folder of runs and is resumed, or found complete, the next time.
 """
 
+import argparse
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -13,17 +15,27 @@ from numpy.typing import NDArray
 from earkit.benchmarks.log_mel import log_mel
 from earkit.benchmarks.pretrain_quality import dinosr_features
 from earkit.benchmarks.probes import Featurise, probe
-from earkit.benchmarks.retrieval import retrieval, speaker_probe
+from earkit.benchmarks.retrieval import Labels, retrieval, speaker_probe
 from earkit.benchmarks.spoken_words import SpokenUtterance, SpokenWord, utterances, words
 from earkit.distill.dinosr import load_teacher
 from earkit.distill.distillation import distil, distil_config
 from earkit.distill.distilled import DistilledStudent, load_student
 from earkit.distill.pretrain import load_config, pretrain
 from earkit.distill.run_folder import open_run
+from earkit.runtime.cache import cache_folder
 
 Array = NDArray[np.float32]
 
 BATCH_SAMPLES = 40 * 16_000
+
+
+def options(about: str | None, seeds: int) -> argparse.ArgumentParser:
+    """Give the options that all of them have; seeds: how many, unless said otherwise."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=seeds)
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--runs", type=Path, default=cache_folder() / "bench")
+    return parser
 
 
 def quiet(_: object) -> None:
@@ -65,6 +77,12 @@ def student_run(
         corpus = open_run(run, config, manifest, fresh=False, say=quiet)
         distil(config, corpus, run, report=quiet, say=quiet)
     return run
+
+
+def default_run(folder: Path, seed: int, manifest: Path, steps: int) -> Path:
+    """Train the student that the others are compared with: of the DinoSR teacher, with default settings."""
+    teacher = str(teacher_run(folder, seed, manifest))
+    return student_run(folder, "default", seed, manifest, teachers=[teacher], overrides=[f"steps={steps}"])
 
 
 def student_features(model: DistilledStudent) -> Featurise:
@@ -119,24 +137,28 @@ def pooled(featurise: Featurise, clips: Sequence[Array], choice: str) -> Array:
     return np.stack([featurise(clip)[choice].mean(0) for clip in clips])
 
 
+@cache
 def test_words(manifest: Path) -> tuple[SpokenWord, ...]:
     """Words cut out of the speech of the test speakers, the same for every seed."""
     return words(manifest, "test", seed=0, most_per_word=12)
 
 
+def word_labels(manifest: Path) -> tuple[Labels, Labels]:
+    """Give word and speaker of each of these. -> (words,) both."""
+    spoken = test_words(manifest)
+    return np.array([word.word for word in spoken]), np.array([word.speaker for word in spoken])
+
+
+@cache
 def test_utterances(manifest: Path) -> tuple[SpokenUtterance, ...]:
     """Give utterances of the test speakers, the same for every seed."""
     return utterances(manifest, "test", seed=0, per_speaker=16)
 
 
-def embedding_scores(vectors_of: "Mapping[str, Array]", manifest: Path, seed: int) -> dict[str, float]:
+def embedding_scores(vectors_of: Mapping[str, Array], manifest: Path, seed: int) -> dict[str, float]:
     """Word retrieval across speakers, and speaker identification. vectors_of: `words` and `utterances`."""
-    spoken, said = test_words(manifest), test_utterances(manifest)
-    found = retrieval(
-        vectors_of["words"],
-        np.array([word.word for word in spoken]),
-        np.array([word.speaker for word in spoken]),
-    )
+    said = test_utterances(manifest)
+    found = retrieval(vectors_of["words"], *word_labels(manifest))
     identified = speaker_probe(
         vectors_of["utterances"],
         np.array([each.speaker for each in said]),
@@ -157,6 +179,12 @@ def student_embedding_scores(model: DistilledStudent, manifest: Path, seed: int)
         "utterances": embeddings(model, [each.samples for each in test_utterances(manifest)]),
     }
     return embedding_scores(vectors, manifest, seed)
+
+
+def student_scores(model: DistilledStudent, manifest: Path, seed: int) -> dict[str, float]:
+    """Score the frames of a student, and its embedding."""
+    frames = probes(manifest, student_features(model), seed)
+    return frames | student_embedding_scores(model, manifest, seed)
 
 
 def mean_scores(featurise: Featurise, manifest: Path, seed: int, choice: str) -> dict[str, float]:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from earkit.benchmarks.unit_length import unit_length
+
 Array = NDArray[np.float32]
 Costs = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -23,19 +25,12 @@ def angles(one: Array, other: Array) -> Costs:
     return turned
 
 
-def unit_frames(frames: Array) -> Array:
-    """Divide each frame by its length; one of zeros stays."""
-    lengths = np.linalg.norm(frames, axis=-1, keepdims=True)
-    unit: Array = (frames / np.where(lengths > 0, lengths, 1)).astype(np.float32)
-    return unit
-
-
 def mean_angles(items: Sequence[Array], pairs: Indices) -> Costs:
     """Mean angle along the best path that aligns two items. items: (time, dim) each; pairs: (n, 2) of them.
 
     The path has the least sum; its length then divides it, as in ABXpy and fastabx.
     """
-    unit = [unit_frames(item) for item in items]
+    unit = [unit_length(item) for item in items]
     lengths = np.array([len(item) for item in items])
     found = np.zeros(len(pairs))
     order = np.lexsort((lengths[pairs[:, 1]], lengths[pairs[:, 0]]))  # alike in size: little padding

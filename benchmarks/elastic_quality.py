@@ -3,63 +3,49 @@
 python -m earkit.benchmarks.elastic_quality [--seeds 1] [--steps 300]
 """
 
-import argparse
+from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from earkit.benchmarks import distilled as bench
-from earkit.benchmarks.results import load_rows, store
+from earkit.benchmarks.results import Cells, Row
 from earkit.benchmarks.retrieval import retrieval
 from earkit.distill.distil_dry_run import multiply_adds
 from earkit.distill.distilled import DistilledStudent
 from earkit.distill.speech.synthetic_corpus import default_corpus
 from earkit.runtime.audio import SAMPLE_RATE
-from earkit.runtime.cache import cache_folder
 
 NAME = "elastic_quality"
-COMMAND = "python -m earkit.benchmarks.elastic_quality"
 DEPTHS = (2, 4, 6, 8)
 
 
-def scores(model: DistilledStudent, manifest: Path) -> dict[int, float]:
-    """Word retrieval with the first blocks alone."""
-    spoken = bench.test_words(manifest)
-    labels, speakers = (np.array([getattr(word, name) for word in spoken]) for name in ("word", "speaker"))
-    clips = [word.samples for word in spoken]
-    return {
-        depth: round(retrieval(bench.embeddings(model, clips, depth), labels, speakers).first, 4)
-        for depth in DEPTHS
-    }
+def rows(model: DistilledStudent, manifest: Path) -> Iterator[Row]:
+    """Word retrieval with the first blocks alone, and what they cost."""
+    labels, speakers = bench.word_labels(manifest)
+    clips = [word.samples for word in bench.test_words(manifest)]
+    second = torch.zeros(1, SAMPLE_RATE)
+    for depth in DEPTHS:
+        first = retrieval(bench.embeddings(model, clips, depth), labels, speakers).first
+        cost = round(multiply_adds(model.student, second, depth))
+        yield {"depth": depth, "word_1nn": round(first, 4), "multiply_adds": cost}
 
 
 def main() -> None:
     """Measure every seed that is missing."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--steps", type=int, default=300)
-    parser.add_argument("--runs", type=Path, default=cache_folder() / "bench")
-    arguments = parser.parse_args()
+    given = bench.options(__doc__, seeds=1).parse_args()
     manifest = default_corpus()
-    settings = {"steps": arguments.steps, "student": "tiny"}
-    rows = load_rows(NAME, settings)
-    second = torch.zeros(1, SAMPLE_RATE)
-    for seed in range(arguments.seeds):
-        teacher = str(bench.teacher_run(arguments.runs, seed, manifest))
+    cells = Cells(NAME, steps=given.steps, student="tiny")
+    for seed in range(given.seeds):
+        teacher = str(bench.teacher_run(given.runs, seed, manifest))
         for name, overrides in {"default": [], "elastic": ["elastic=true"]}.items():
-            if (name, seed) in {(row["name"], row["seed"]) for row in rows}:
-                continue
-            given = [f"steps={arguments.steps}", *overrides]
-            run = bench.student_run(arguments.runs, name, seed, manifest, teachers=[teacher], overrides=given)
-            model = bench.load(run)
-            for depth, first in scores(model, manifest).items():
-                cost = round(multiply_adds(model.student, second, depth))
-                rows.append(
-                    {"name": name, "seed": seed, "depth": depth, "word_1nn": first, "multiply_adds": cost}
+            if not cells.find(name=name, seed=seed):
+                settings = [f"steps={given.steps}", *overrides]
+                run = bench.student_run(
+                    given.runs, name, seed, manifest, teachers=[teacher], overrides=settings
                 )
-                print(rows[-1], flush=True)
-            store(NAME, COMMAND, rows, **settings)
+                found = rows(bench.load(run), manifest)
+                cells.keep({"name": name, "seed": seed, **row} for row in found)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ trains them; prefixes and principal components (fitted on cuts of training speec
 at full width alone; and CSR codes of the default student from the `sparse` stage.
 """
 
-import argparse
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,16 +17,14 @@ import torch
 
 from earkit.benchmarks import distilled as bench
 from earkit.benchmarks.compact_vectors import Candidate, compared, pca, sparse, truncated
-from earkit.benchmarks.results import load_rows, store
+from earkit.benchmarks.results import Cells
 from earkit.distill.data.corpus import open_corpus
 from earkit.distill.distilled import DistilledStudent
 from earkit.distill.spans import SpanConfig
 from earkit.distill.speech.synthetic_corpus import default_corpus
 from earkit.runtime.audio import SAMPLE_RATE
-from earkit.runtime.cache import cache_folder
 
 NAME = "embedding_quality"
-COMMAND = "python -m earkit.benchmarks.embedding_quality"
 DIMS = (32, 64, 128, 256)
 CODES = (8, 16, 32, 64)
 
@@ -69,36 +66,25 @@ def cuts(manifest: Path, clips: int = 600) -> list[bench.Array]:
 def measure(folder: Path, seed: int, manifest: Path, steps: int) -> list[dict[str, Any]]:
     """Train what is missing for one seed, and compare."""
     teacher = str(bench.teacher_run(folder, seed, manifest))
-    given = [f"steps={steps}"]
-    nested = bench.student_run(folder, "default", seed, manifest, teachers=[teacher], overrides=given)
-    ordinary = bench.student_run(
-        folder, "ordinary", seed, manifest, teachers=[teacher], overrides=[*given, "matryoshka.dims=[256]"]
-    )
+    nested = bench.default_run(folder, seed, manifest, steps)
+    narrow = [f"steps={steps}", "matryoshka.dims=[256]"]
+    ordinary = bench.student_run(folder, "ordinary", seed, manifest, teachers=[teacher], overrides=narrow)
     coded = bench.student_run(
         folder, "sparse", seed, manifest, teachers=[], recipe="sparse", start=str(nested)
     )
-    spoken = bench.test_words(manifest)
-    labels, speakers = (np.array([getattr(word, name) for word in spoken]) for name in ("word", "speaker"))
     made = candidates(bench.load(nested), bench.load(ordinary), bench.load(coded), manifest)
-    rows = compared(list(made), labels, speakers)
+    rows = compared(list(made), *bench.word_labels(manifest))
     return [{"seed": seed, **row} for row in rows]
 
 
 def main() -> None:
     """Measure every seed that is missing."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=300)
-    parser.add_argument("--runs", type=Path, default=cache_folder() / "bench")
-    arguments = parser.parse_args()
+    given = bench.options(__doc__, seeds=3).parse_args()
     manifest = default_corpus()
-    settings = {"steps": arguments.steps, "student": "tiny"}
-    rows = load_rows(NAME, settings)
-    for seed in range(arguments.seeds):
-        if seed not in {row["seed"] for row in rows}:
-            rows += measure(arguments.runs, seed, manifest, arguments.steps)
-            print(*rows[-20:], sep="\n", flush=True)
-            store(NAME, COMMAND, rows, **settings)
+    cells = Cells(NAME, steps=given.steps, student="tiny")
+    for seed in range(given.seeds):
+        if not cells.find(seed=seed):
+            cells.keep(measure(given.runs, seed, manifest, given.steps))
 
 
 if __name__ == "__main__":

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 
+from earkit.benchmarks import machine
 from earkit.benchmarks.evaluation import HEADLINES, LOWER_IS_BETTER, NOT_A_SHARE, Cell
 from earkit.benchmarks.html_page import Section, Table, page
-from earkit.benchmarks.machine import machine
 from earkit.benchmarks.tasks.evaluate import TASKS
 from earkit.benchmarks.tasks.task import Score
+from earkit.runtime.text_table import text_table as aligned
 
 NOTHING = "\u2013"
 READING = (
@@ -30,11 +31,11 @@ def shown(score: Score | None, task: str) -> str:
     """Write a figure with its interval, in per cent where it is a share."""
     if score is None:
         return NOTHING
-    times, digits = (1, 1) if task in NOT_A_SHARE else (100, 1)
-    value = f"{times * score.value:.{digits}f}"
+    times = 1 if task in NOT_A_SHARE else 100
+    value = f"{times * score.value:.1f}"
     if score.interval is None:
         return value
-    low, high = (f"{times * bound:.{digits}f}" for bound in score.interval)
+    low, high = (f"{times * bound:.1f}" for bound in score.interval)
     return f"{value} ({low}\u2013{high})"
 
 
@@ -43,10 +44,7 @@ def text_table(cells: Sequence[Cell]) -> str:
     rows = grid(cells)
     if len(rows) < len(rows[0]):
         rows = [list(column) for column in zip(*rows, strict=True)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    )
+    return aligned(rows, left=range(len(rows[0])))
 
 
 def html(cells: Sequence[Cell], title: str = "Evaluation", extra: Sequence[Section] = ()) -> str:
@@ -58,11 +56,7 @@ def html(cells: Sequence[Cell], title: str = "Evaluation", extra: Sequence[Secti
 
 def about(cells: Sequence[Cell]) -> dict[str, str]:
     """Say on what, with what and from which seed."""
-    here = machine()
-    return {
-        "machine": f"{here['cores']} cores of {here['processor']}, {here['system']}",
-        "versions": ", ".join(f"{k} {v}" for k, v in {"python": here["python"], **here["packages"]}.items()),
-        "git": here["git"],
+    return machine.about() | {
         "seeds": ", ".join(map(str, sorted({cell.seed for cell in cells}))),
         "models": ", ".join(
             f"{name} {weights[:12]}".strip()

@@ -14,6 +14,7 @@ import os
 import shutil
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 import venv
@@ -22,8 +23,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from earkit.benchmarks.distill_tables import measured
-from earkit.benchmarks.results import load, store
+from earkit.benchmarks.markdown_table import markdown_table
+from earkit.benchmarks.results import load, measured, store
+from earkit.runtime.errors import EarkitError
+from earkit.runtime.find_model import find_model
 from earkit.runtime.threads import usable_threads
 
 ROOT = Path(__file__).parent.parent
@@ -194,21 +197,18 @@ def footprint() -> str:
     """Make the table of the stored results."""
     stored = load("footprint")
     settings, rows = stored["settings"], {row["what"]: row for row in stored["rows"]}
-    lines = ["| base install | |", "|---|---|", f"| installed | {_installed(settings['packages'])} |"]
+    lines = [["installed", _installed(settings["packages"])]]
     for what, text in _SHOWN.items():
         row = rows[what]
         memory = f", {row['megabytes']:.0f} MB" if row["megabytes"] else ""
         spread = f"{row['least']:.0f} to {row['greatest']:.0f}"
-        lines.append(f"| {text} | {row['milliseconds']:.0f} ms ({spread}){memory} |")
+        lines.append([text, f"{row['milliseconds']:.0f} ms ({spread}){memory}"])
     model = f"`{settings['model']}`, {settings['megabytes']:.1f} MB, on {settings['threads']} threads"
-    return "\n".join(
-        [
-            *lines,
-            "",
-            f"Medians of {settings['runs']} fresh processes (least to greatest), from start to end but for "
-            f"imports; peaks of resident memory. Model: {model}. " + measured(stored),
-        ]
+    note = (
+        f"Medians of {settings['runs']} fresh processes (least to greatest), from start to end but for "
+        f"imports; peaks of resident memory. Model: {model}. "
     )
+    return markdown_table(("base install", ""), lines, note + measured(stored))
 
 
 _SHOWN = {
@@ -234,21 +234,26 @@ def _installed(packages: dict[str, Any]) -> str:
 def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(prog="python -m earkit.benchmarks.footprint", description=__doc__)
-    parser.add_argument("model", type=Path)
+    parser.add_argument("model", type=Path, help="a model file, or one that comes with earkit")
     parser.add_argument("--runs", type=int, default=15)
     given = parser.parse_args()
+    try:
+        model = find_model(given.model).resolve()
+    except EarkitError as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)
     threads = usable_threads()
     with tempfile.TemporaryDirectory() as name:
         python = install(Path(name))
         packages = sizes(python)
-        rows = processes(python, given.model.resolve(), given.runs, threads)
+        rows = processes(python, model, given.runs, threads)
     print(
         store(
             "footprint",
             "python -m earkit.benchmarks.footprint MODEL",
             [asdict(row) for row in rows],
-            model=given.model.name,
-            megabytes=given.model.stat().st_size / 1e6,
+            model=model.name,
+            megabytes=model.stat().st_size / 1e6,
             runs=given.runs,
             threads=threads,
             packages=packages,

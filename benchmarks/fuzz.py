@@ -104,16 +104,12 @@ class Tally:
 
     counts: dict[str, Counter[str]] = field(default_factory=dict)
     failures: list[dict[str, Any]] = field(default_factory=list)
-    sentences: Counter[str] = field(default_factory=Counter)
-    """By their first words, to be read by people."""
 
     def add(self, index: int, mutation: str, verdict: Verdict) -> None:
         """Count one."""
         self.counts.setdefault(mutation, Counter())[verdict.kind] += 1
         if verdict.kind in FAILURES:
             self.failures.append({"index": index, "mutation": mutation, **vars(verdict)})
-        if verdict.kind == "sentence":
-            self.sentences[verdict.said] += 1
 
     @property
     def total(self) -> Counter[str]:

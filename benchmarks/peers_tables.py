@@ -1,10 +1,10 @@
 """Tables of peers and of models of ours, made of the stored results."""
 
 from earkit.benchmarks.cost import COUNTED, Cost, timed
-from earkit.benchmarks.distill_tables import measured
 from earkit.benchmarks.evaluation import LOWER_IS_BETTER, NOT_A_SHARE, of_row
 from earkit.benchmarks.evaluation_report import NOTHING, grid
-from earkit.benchmarks.results import load
+from earkit.benchmarks.markdown_table import markdown_table
+from earkit.benchmarks.results import load, measured
 from earkit.benchmarks.sanity_figures import LONG
 
 
@@ -14,15 +14,13 @@ def peers_quality() -> str:
     cells = [of_row(row) for row in stored["rows"]]
     tasks = list(dict.fromkeys(cell.task for cell in cells))
     heads, *rows = grid(cells)
-    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
-    lines += [f"| {' | '.join(row)} |" for row in rows]
     lower = ", ".join(task.replace("_", " ") for task in tasks if task in LOWER_IS_BETTER) or "no column"
     plain = ", ".join(task.replace("_", " ") for task in tasks if task in NOT_A_SHARE) or "no column"
     note = (
         f"Per cent with 95 % intervals, but {plain}; lower is better in {lower}. "
         f"{NOTHING}: gives no frames, which the task needs. "
     )
-    return "\n".join([*lines, "", note + measured(stored)])
+    return markdown_table(heads, rows, note + measured(stored))
 
 
 def peers_cost() -> str:
@@ -34,33 +32,34 @@ def peers_cost() -> str:
     heads = ["", "parameters", "MB", f"multiply-adds, {COUNTED} s"]
     heads += [f"real-time factor, {timed(*each)}" for each in times]
     heads += [f"times as fast as `{costs[0].name}`, {COUNTED} s", "cold start", "peak memory"]
-    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    rows = []
     for cost in costs:
         adds = cost.multiply_adds.get(str(COUNTED))
-        cells = [
-            cost.name,
-            f"{cost.parameters / 1e6:.2f} M" if cost.parameters else NOTHING,
-            f"{cost.megabytes:.1f}" if cost.megabytes else NOTHING,
-            f"{adds / 1e9:.2f} G" if adds is not None else NOTHING,
-            *(f"{cost.seconds[timed(*each)] / each[0]:.2g}" for each in times),
-            f"{cost.times[timed(COUNTED, 1)]:.2g}",
-            f"{cost.cold_start:.2f} s",
-            f"{cost.peak_mb:.0f} MB",
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join([*lines, "", "Medians, everyone in turns. " + measured(stored)])
+        rows.append(
+            [
+                cost.name,
+                f"{cost.parameters / 1e6:.2f} M" if cost.parameters else NOTHING,
+                f"{cost.megabytes:.1f}" if cost.megabytes else NOTHING,
+                f"{adds / 1e9:.2f} G" if adds is not None else NOTHING,
+                *(f"{cost.seconds[timed(*each)] / each[0]:.2g}" for each in times),
+                f"{cost.times[timed(COUNTED, 1)]:.2g}",
+                f"{cost.cold_start:.2f} s",
+                f"{cost.peak_mb:.0f} MB",
+            ]
+        )
+    return markdown_table(heads, rows, "Medians, everyone in turns. " + measured(stored))
 
 
 def sanity_figures() -> str:
     """List known figures of peers beside what is measured here."""
     stored = load("sanity_figures")
-    lines = ["| | corpus | known | measured here |", "|---|---|---|---|"]
+    lines = []
     for row in stored["rows"]:
         here = {k: v for k, v in row.items() if k not in {"peer", "corpus", "expected"}}
         told = ", ".join(f"{100 * value:.1f} {how}" for how, value in here.items())
-        lines.append(f"| `{row['peer']}` | {row['corpus']} | {100 * row['expected']:.0f} | {told} |")
+        lines.append([f"`{row['peer']}`", row["corpus"], f"{100 * row['expected']:.0f}", told])
     note = (
         "Nearest neighbour, per cent: words of kajongg among other voices, speakers of speakerbox among "
         f"other meetings (all segments, and those of {LONG:g} s or more). "
     )
-    return "\n".join([*lines, "", note + measured(stored)])
+    return markdown_table(("", "corpus", "known", "measured here"), lines, note + measured(stored))

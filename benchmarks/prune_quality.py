@@ -10,22 +10,19 @@ Speed is that of the model file, on one thread, in turns with the whole student'
 is done.
 """
 
-import argparse
 from pathlib import Path
 from typing import Any
 
 from earkit.benchmarks import distilled as bench
-from earkit.benchmarks.results import load_rows, store
+from earkit.benchmarks.results import Cells
 from earkit.compress.prune import prune
 from earkit.compress.prune_config import Target, prune_config
 from earkit.distill.distilled import DistilledStudent
 from earkit.distill.run_folder import open_run
 from earkit.distill.speech.synthetic_corpus import default_corpus
 from earkit.export.graph import clip_graph, select
-from earkit.runtime.cache import cache_folder
 
 NAME = "prune_quality"
-COMMAND = "python -m earkit.benchmarks.prune_quality"
 MACS = 0.6
 VARIANTS = {
     "random": ("random", 1),
@@ -77,35 +74,21 @@ def measure(
 
 def main() -> None:
     """Measure what is missing, and store each row."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=300)
+    parser = bench.options(__doc__, seeds=3)
     parser.add_argument("--recovery", type=int, default=150)
-    parser.add_argument("--runs", type=Path, default=cache_folder() / "bench")
-    arguments = parser.parse_args()
+    given = parser.parse_args()
     manifest = default_corpus()
-    settings = {"steps": arguments.steps, "recovery": arguments.recovery, "multiply_adds": MACS}
-    rows = load_rows(NAME, settings)
-    done = {(row["name"], row["seed"]): row for row in rows}
-
-    def keep(name: str, seed: int, found: dict[str, Any]) -> dict[str, Any]:
-        row = {"name": name, "seed": seed, **found}
-        rows.append(row)
-        print(row, flush=True)
-        store(NAME, COMMAND, rows, **settings)
-        return row
-
-    for seed in range(arguments.seeds):
-        teacher = str(bench.teacher_run(arguments.runs, seed, manifest))
-        given = [f"steps={arguments.steps}"]
-        start = bench.student_run(
-            arguments.runs, "default", seed, manifest, teachers=[teacher], overrides=given
-        )
-        whole = done.get(("whole", seed)) or keep("whole", seed, probes(bench.load(start), manifest, seed))
+    cells = Cells(NAME, steps=given.steps, recovery=given.recovery, multiply_adds=MACS)
+    for seed in range(given.seeds):
+        start = bench.default_run(given.runs, seed, manifest, given.steps)
+        whole = cells.find(name="whole", seed=seed)
+        if not whole:
+            whole = {"name": "whole", "seed": seed, **probes(bench.load(start), manifest, seed)}
+            cells.keep([whole])
         for name in VARIANTS:
-            if (name, seed) not in done:
-                recovery = arguments.recovery
-                keep(name, seed, measure(start, manifest, seed, name, recovery=recovery, whole=whole))
+            if not cells.find(name=name, seed=seed):
+                found = measure(start, manifest, seed, name, recovery=given.recovery, whole=whole)
+                cells.keep([{"name": name, "seed": seed, **found}])
 
 
 if __name__ == "__main__":

@@ -8,10 +8,10 @@ are medians of one run in which all take turns, clips of 10 s. Probes of frames 
 speakers that neither training nor calibration heard.
 """
 
-import argparse
 import logging
 import tempfile
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,19 +25,17 @@ from onnxruntime.quantization.onnx_model import ONNXModel
 
 from earkit.benchmarks import distilled as bench
 from earkit.benchmarks.probes import Featurise
-from earkit.benchmarks.results import load_rows, store
+from earkit.benchmarks.results import Cells, Row
 from earkit.compress.calibration import calibrate
 from earkit.compress.calibration_clips import CalibrationClips, clips_of_run
 from earkit.compress.fidelity import Parent
 from earkit.compress.gate import Candidate, Measured, measure
-from earkit.compress.graph import copy, open_graph, run, weights
+from earkit.compress.graph import open_graph, run, weights
 from earkit.compress.quantize import calibrated, rescued, try_all
 from earkit.distill.speech.synthetic_corpus import default_corpus
 from earkit.export.student import export_student
-from earkit.runtime.cache import cache_folder
 
 NAME = "quantize_quality"
-COMMAND = "python -m earkit.benchmarks.quantize_quality"
 BLOCK = 64
 
 
@@ -49,7 +47,7 @@ def exported(student_run: Path) -> onnx.ModelProto:
 
 def blockwise(proto: onnx.ModelProto, bits: Literal[4, 8]) -> onnx.ModelProto:
     """Let onnxruntime's own operator multiply by weights in blocks; other weights stay float."""
-    split = ONNXModel(copy(proto))
+    split = ONNXModel(deepcopy(proto))
     split.replace_gemm_with_matmul()
     own = weights(split.model)
     quantizer = MatMulNBitsQuantizer(
@@ -99,7 +97,7 @@ def quality(proto: onnx.ModelProto, manifest: Path, seed: int) -> dict[str, floa
     return probes | bench.embedding_scores(vectors, manifest, seed)
 
 
-def rows_of(proto: onnx.ModelProto, clips: CalibrationClips) -> tuple[Measured, ...]:
+def all_ways(proto: onnx.ModelProto, clips: CalibrationClips) -> tuple[Measured, ...]:
     """Try everything, and time it in turns."""
     parent = Parent(proto, clips)
     tried = try_all(parent, "size", print)
@@ -125,29 +123,24 @@ def plain(row: Measured) -> dict[str, Any]:
     }
 
 
+def rows_of(student_run: Path, seed: int, manifest: Path) -> Iterator[Row]:
+    """Quantize one student, and probe what comes of it."""
+    clips = clips_of_run(student_run)
+    assert clips is not None
+    for row in all_ways(exported(student_run), clips):
+        scores = quality(row.candidate.proto, manifest, seed)
+        yield {"name": row.candidate.name, "seed": seed, **plain(row), **scores}
+
+
 def main() -> None:
     """Measure the seeds that are missing, and store each."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--steps", type=int, default=300)
-    parser.add_argument("--runs", type=Path, default=cache_folder() / "bench")
-    arguments = parser.parse_args()
+    given = bench.options(__doc__, seeds=1).parse_args()
     manifest = default_corpus()
-    settings = {"steps": arguments.steps, "student": "tiny", "seconds": 10}
-    rows = load_rows(NAME, settings)
-    for seed in set(range(arguments.seeds)) - {row["seed"] for row in rows}:
-        teacher = str(bench.teacher_run(arguments.runs, seed, manifest))
-        overrides = [f"steps={arguments.steps}"]
-        student = bench.student_run(
-            arguments.runs, "default", seed, manifest, teachers=[teacher], overrides=overrides
-        )
-        clips = clips_of_run(student)
-        assert clips is not None
-        for row in rows_of(exported(student), clips):
-            scores = quality(row.candidate.proto, manifest, seed)
-            rows.append({"name": row.candidate.name, "seed": seed, **plain(row), **scores})
-            print(rows[-1], flush=True)
-        store(NAME, COMMAND, rows, **settings)
+    cells = Cells(NAME, steps=given.steps, student="tiny", seconds=10)
+    for seed in range(given.seeds):
+        if not cells.find(seed=seed):
+            student = bench.default_run(given.runs, seed, manifest, given.steps)
+            cells.keep(rows_of(student, seed, manifest))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """Tables of quantization and of speed, made of the stored results."""
 
-from earkit.benchmarks.distill_tables import grouped, measured, spread
-from earkit.benchmarks.results import load
+from earkit.benchmarks.distill_tables import grouped, spread
+from earkit.benchmarks.markdown_table import markdown_table
+from earkit.benchmarks.results import load, measured
 
 
 def quantize_quality() -> str:
@@ -9,11 +10,9 @@ def quantize_quality() -> str:
     stored = load("quantize_quality")
     rows = stored["rows"]
     threads = list(rows[0]["milliseconds"])
-    times = " | ".join(f"ms, threads: {n} (x float)" for n in threads)
-    lines = [
-        f"| way | MB | {times} | cosine, mean | worst | tokens | phones | words | word retrieval | gate |",
-        "|---" * (10 + len(threads)) + "|",
-    ]
+    heads = ["way", "MB", *(f"ms, threads: {n} (x float)" for n in threads), "cosine, mean", "worst"]
+    heads += ["tokens", "phones", "words", "word retrieval", "gate"]
+    lines = []
     for name, mine in grouped(rows):
         cells = [f"{_mean([row['megabytes'] for row in mine]):.2f}"]
         for n in threads:
@@ -24,15 +23,12 @@ def quantize_quality() -> str:
         cells += [f"{_mean([row[key] for row in mine]):.4f}" for key in ("cosine", "worst_cosine", "tokens")]
         cells += [spread([row[key] for row in mine]) for key in ("phones", "words", "word_1nn")]
         refusals = sorted({row["refusal"] for row in mine} - {""})
-        lines.append(f"| {name} | {' | '.join(cells)} | {'; '.join(refusals) or 'passes'} |")
-    return "\n".join(
-        [
-            *lines,
-            "",
-            "Cosine and tokens: to the float file. Phones, words, retrieval: per cent, on speakers never "
-            f"heard, {len({row['seed'] for row in rows})} seed(s). " + measured(stored),
-        ]
+        lines.append([name, *cells, "; ".join(refusals) or "passes"])
+    note = (
+        "Cosine and tokens: to the float file. Phones, words, retrieval: per cent, on speakers never "
+        f"heard, {len({row['seed'] for row in rows})} seed(s). "
     )
+    return markdown_table(heads, lines, note + measured(stored))
 
 
 def teacher_speed() -> str:
@@ -40,17 +36,20 @@ def teacher_speed() -> str:
     stored = load("teacher_speed")
     rows = stored["rows"]
     kinds = [key.removeprefix("milliseconds, ") for key in rows[0] if key.startswith("milliseconds")]
-    times = " | ".join(f"{kind}" for kind in kinds)
-    lines = [f"| | MB | times smaller | {times} |", "|---" * (3 + len(kinds)) + "|"]
-    for row in rows:
-        cells = (
-            f"{row[f'milliseconds, {kind}']:.1f} ms, {row[f'times teacher, {kind}']:.0f}x" for kind in kinds
-        )
-        size = f"{row['megabytes']:.2f} | {row['times smaller']:.0f}x"
-        lines.append(f"| {row['name']} | {size} | {' | '.join(cells)} |")
-    return "\n".join(
-        [*lines, "", f"Medians for a clip of {stored['settings']['seconds']} s. " + measured(stored)]
-    )
+    lines = [
+        [
+            row["name"],
+            f"{row['megabytes']:.2f}",
+            f"{row['times smaller']:.0f}x",
+            *(
+                f"{row[f'milliseconds, {kind}']:.1f} ms, {row[f'times teacher, {kind}']:.0f}x"
+                for kind in kinds
+            ),
+        ]
+        for row in rows
+    ]
+    note = f"Medians for a clip of {stored['settings']['seconds']} s. " + measured(stored)
+    return markdown_table(["", "MB", "times smaller", *kinds], lines, note)
 
 
 def _mean(values: list[float]) -> float:

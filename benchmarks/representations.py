@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from earkit.benchmarks.log_mel import HOP, WINDOW, log_mel
 from earkit.benchmarks.mfcc import mfcc
+from earkit.distill.front_end import CENTRE
 from earkit.distill.teachers.resolve import load_teacher_by_name
-from earkit.distill.teachers.student_teacher import CENTRE, StudentTeacher
+from earkit.distill.teachers.student_teacher import StudentTeacher
 from earkit.distill.teaching import AnyTeacher
 from earkit.runtime.audio import SAMPLE_RATE
 from earkit.runtime.embedder import Embedder

@@ -12,6 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from earkit.benchmarks.unit_length import unit_length
 from earkit.runtime.errors import DataError
 
 Vectors = NDArray[np.float32]
@@ -168,9 +169,7 @@ def _unit(vectors: Vectors) -> Scores:
     if not np.isfinite(exact).all():
         rows = int((~np.isfinite(exact).all(axis=1)).sum())
         raise DataError(f"{rows} of {len(exact)} vectors are not finite: look for the fault in their model")
-    lengths = np.linalg.norm(exact, axis=1, keepdims=True)
-    unit: Scores = exact / np.where(lengths > 0, lengths, 1)
-    return unit
+    return unit_length(exact)
 
 
 def _cosines(queries: Scores, unit: Scores) -> Scores:

@@ -200,14 +200,12 @@ def main() -> None:
     find_student(arguments.run)
     model, manifest = bench.load(arguments.run), default_corpus()
     assert model.sparse is not None
+    spoken = bench.test_words(manifest)
+    some = spoken[:: max(1, len(spoken) // arguments.queries)][: arguments.queries]
     known, asked = (
         bench.embeddings(model, [word.samples for word in found])
-        for found in (
-            words(manifest, "train", seed=0, most_per_word=1000),
-            bench.test_words(manifest)[:: max(1, len(bench.test_words(manifest)) // arguments.queries)],
-        )
+        for found in (words(manifest, "train", seed=0, most_per_word=1000), some)
     )
-    asked = asked[: arguments.queries]
     rows: list[dict[str, Any]] = []
     for noise in arguments.noise:
         vectors = noisy(known, arguments.vectors, noise, seed=0)

@@ -7,7 +7,6 @@ alike by a `dinosr_nano` teacher on the embedded corpus. Time is the median of p
 torch, one thread, 10 s of audio, as a ratio to the convolution blocks.
 """
 
-import argparse
 import statistics
 import time
 from pathlib import Path
@@ -16,16 +15,14 @@ from typing import Any
 import torch
 
 from earkit.benchmarks import distilled as bench
-from earkit.benchmarks.results import load_rows, store
+from earkit.benchmarks.results import Cells
 from earkit.distill.distil_dry_run import multiply_adds
 from earkit.distill.distillation import distil_config
 from earkit.distill.speech.synthetic_corpus import default_corpus
 from earkit.distill.student import Student, StudentConfig
 from earkit.runtime.audio import SAMPLE_RATE
-from earkit.runtime.cache import cache_folder
 
 NAME = "student_blocks"
-COMMAND = "python -m earkit.benchmarks.student_blocks"
 SECONDS = 10
 BLOCKS = {
     "convolution": [],
@@ -60,26 +57,17 @@ def times(students: dict[str, Student], rounds: int = 15) -> dict[str, float]:
 
 
 def main() -> None:
-    """Measure every block that is missing, then the times of all."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--steps", type=int, default=300)
-    parser.add_argument("--runs", type=Path, default=cache_folder() / "bench")
-    arguments = parser.parse_args()
+    """Measure the times of all, then every block that is missing."""
+    given = bench.options(__doc__, seeds=1).parse_args()
     manifest = default_corpus()
-    settings = {"steps": arguments.steps, "student": "tiny", "seconds": SECONDS}
-    rows = load_rows(NAME, settings)
+    cells = Cells(NAME, steps=given.steps, student="tiny", seconds=SECONDS)
     students = {name: Student(config_of(overrides)).eval() for name, overrides in BLOCKS.items()}
     costs = _costs(students)
-    for seed in range(arguments.seeds):
+    for seed in range(given.seeds):
         for name, overrides in BLOCKS.items():
-            if (name, seed) not in {(row["name"], row["seed"]) for row in rows}:
-                scores = _scores(
-                    arguments.runs, seed, manifest, name, [f"steps={arguments.steps}", *overrides]
-                )
-                rows.append({"name": name, "seed": seed, **costs[name], **scores})
-                print(rows[-1], flush=True)
-                store(NAME, COMMAND, rows, **settings)
+            if not cells.find(name=name, seed=seed):
+                scores = _scores(given.runs, seed, manifest, name, [f"steps={given.steps}", *overrides])
+                cells.keep([{"name": name, "seed": seed, **costs[name], **scores}])
 
 
 def _costs(students: dict[str, Student]) -> dict[str, dict[str, Any]]:
@@ -100,10 +88,7 @@ def _scores(folder: Path, seed: int, manifest: Path, name: str, overrides: list[
     teacher = str(bench.teacher_run(folder, seed, manifest))
     place = "default" if name == REFERENCE else "block_" + name.replace(", ", "_").replace(" ", "_")
     run = bench.student_run(folder, place, seed, manifest, teachers=[teacher], overrides=overrides)
-    model = bench.load(run)
-    return bench.probes(manifest, bench.student_features(model), seed) | bench.student_embedding_scores(
-        model, manifest, seed
-    )
+    return bench.student_scores(bench.load(run), manifest, seed)
 
 
 if __name__ == "__main__":

@@ -9,9 +9,16 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from earkit.benchmarks import distill_tables, footprint, peers_tables, quantize_tables
-from earkit.benchmarks.distill_tables import measured
-from earkit.benchmarks.results import load
+from earkit.benchmarks import (
+    distill_tables,
+    footprint,
+    peers_tables,
+    prune_tables,
+    quantize_tables,
+    search_tables,
+)
+from earkit.benchmarks.markdown_table import markdown_table
+from earkit.benchmarks.results import load, measured
 from earkit.distill.dinosr import DinoSR
 from earkit.distill.pretrain import load_config, named_configs
 from earkit.runtime.atomic import write_text
@@ -24,28 +31,26 @@ _MARKED = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 def sizes() -> str:
     """List the shipped configurations."""
-    lines = ["| configuration | layers | width | codebooks | parameters |", "|---|---|---|---|---|"]
+    lines = []
     for name in sorted(named_configs(), key=lambda name: -load_config(name).model.depth):
         model = load_config(name).model
         count = sum(p.numel() for p in DinoSR(model).student.parameters())
-        lines.append(
-            f"| `{name}` | {model.depth} | {model.dim} | {model.codebooks} x {model.codebook_size} "
-            f"| {count / 1e6:.1f} M |"
-        )
-    return "\n".join(lines)
+        codebooks = f"{model.codebooks} x {model.codebook_size}"
+        lines.append([f"`{name}`", str(model.depth), str(model.dim), codebooks, f"{count / 1e6:.1f} M"])
+    return markdown_table(("configuration", "layers", "width", "codebooks", "parameters"), lines)
 
 
 def pretrain_quality() -> str:
     """Probe accuracies: mean over seeds, with the least and the greatest."""
     stored = load("pretrain_quality")
     rows = stored["rows"]
-    lines = ["| frozen features | phones | words |", "|---|---|---|"]
-    for name in ("log-mel", "untrained", "trained"):
-        cells = (_spread([100 * row[f"{name}/{task}"] for row in rows]) for task in ("phones", "words"))
-        lines.append(f"| {_NAMES[name]} | {' | '.join(cells)} |")
+    tasks = ("phones", "words")
+    lines = [
+        [title, *(_spread([100 * row[f"{name}/{task}"] for row in rows]) for task in tasks)]
+        for name, title in _NAMES.items()
+    ]
     margins = stored["settings"]["margins"]
-    lines += [
-        "",
+    note = (
         f"Linear probes, accuracy in per cent on speakers never heard, synthetic speech, {len(rows)} seeds "
         "(least to greatest). Smallest margins of the trained network in points: "
         + ", ".join(
@@ -53,9 +58,9 @@ def pretrain_quality() -> str:
         )
         + f". Training took {_spread([row['minutes'] for row in rows])} minutes and left "
         f"{min(min(row['active_codes']) for row in rows)} of {rows[0]['codebook_size']} "
-        "codes active in every codebook. " + measured(stored),
-    ]
-    return "\n".join(lines)
+        "codes active in every codebook. "
+    )
+    return markdown_table(("frozen features", *tasks), lines, note + measured(stored))
 
 
 _NAMES = {
@@ -68,17 +73,19 @@ _NAMES = {
 def pretrain_throughput() -> str:
     """Speed of training and where it goes."""
     stored = load("pretrain_throughput")
+    phases = ("forward", "backward", "optimizer")
     lines = [
-        "| training | audio s per s | step | forward | backward | optimizer | all else |",
-        "|---|---|---|---|---|---|---|",
+        [
+            f"`{row['config']}`",
+            f"{row['audio_seconds_per_second']:.1f}",
+            f"{row['step_seconds']:.2f} s for {row['audio_seconds_per_step']:.0f} s",
+            *(f"{row['shares'][phase]:.0%}" for phase in phases),
+            f"{row['share_outside_learning']:.1%}",
+        ]
+        for row in stored["rows"]
     ]
-    for row in stored["rows"]:
-        shares = " | ".join(f"{row['shares'][phase]:.0%}" for phase in ("forward", "backward", "optimizer"))
-        lines.append(
-            f"| `{row['config']}` | {row['audio_seconds_per_second']:.1f} | {row['step_seconds']:.2f} s for "
-            f"{row['audio_seconds_per_step']:.0f} s | {shares} | {row['share_outside_learning']:.1%} |"
-        )
-    return "\n".join([*lines, "", measured(stored)])
+    heads = ("training", "audio s per s", "step", *phases, "all else")
+    return markdown_table(heads, lines, measured(stored))
 
 
 def _spread(values: list[float]) -> str:
@@ -99,8 +106,12 @@ TABLES: dict[str, Callable[[], str]] = {
     "distill_throughput": distill_tables.distill_throughput,
     "quantize_quality": quantize_tables.quantize_quality,
     "teacher_speed": quantize_tables.teacher_speed,
+    "prune_quality": prune_tables.prune_quality,
+    "search_speed": search_tables.search_speed,
     "footprint": footprint.footprint,
     "sanity_figures": peers_tables.sanity_figures,
+    "peers_quality": peers_tables.peers_quality,
+    "peers_cost": peers_tables.peers_cost,
 }
 
 

@@ -9,9 +9,7 @@ trained from random weights on the same labels, with the same augmentation and a
 without a teacher.
 """
 
-import argparse
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,18 +18,17 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from earkit.benchmarks import distilled as bench
-from earkit.benchmarks.results import load_rows, store
+from earkit.benchmarks.results import Cells
 from earkit.benchmarks.spoken_words import write_words
 from earkit.distill.data.corpus import open_corpus
 from earkit.distill.distilled import DistilledStudent
 from earkit.distill.run_folder import open_run
 from earkit.distill.speech.synthetic_corpus import default_corpus
 from earkit.distill.task import distil_task, task_config
-from earkit.runtime.cache import cache_folder
 
 NAME = "task_quality"
-COMMAND = "python -m earkit.benchmarks.task_quality"
 PER_WORD = 10
+FROZEN = "linear probe, frozen"
 VARIANTS: dict[str, list[str]] = {
     "--task": [],
     "from scratch, labels only": ["scratch=true", "prediction_steps=1200"],
@@ -52,7 +49,9 @@ def probe(model: DistilledStudent, clips: Path, manifest: Path) -> float:
     """Accuracy of a linear probe on the frozen embedding."""
     corpus = open_corpus(clips)
     vectors = bench.embeddings(model, [clip.read().samples for clip in corpus.clips])
-    heads = LogisticRegressionCV(Cs=8, cv=3, max_iter=500)
+    heads = LogisticRegressionCV(
+        Cs=8, cv=3, max_iter=500, l1_ratios=(0.0,), scoring="accuracy", use_legacy_attributes=False
+    )
     fitted = make_pipeline(StandardScaler(), heads).fit(
         vectors, [clip.labels["label"] for clip in corpus.clips]
     )
@@ -86,36 +85,21 @@ def task_run(run: Path, seed: int, start: Path, clips: Path, settings: list[str]
 
 def main() -> None:
     """Measure every cell that is missing."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=300)
-    parser.add_argument("--runs", type=Path, default=cache_folder() / "bench")
-    arguments = parser.parse_args()
+    given = bench.options(__doc__, seeds=3).parse_args()
     manifest = default_corpus()
-    settings = {"steps": arguments.steps, "student": "tiny", "clips_per_word": PER_WORD}
-    rows = load_rows(NAME, settings)
-
-    def keep(name: str, seed: int, accuracy: float) -> None:
-        row: dict[str, Any] = {"name": name, "seed": seed, "accuracy": round(accuracy, 4)}
-        rows.append(row)
-        print(row, flush=True)
-        store(NAME, COMMAND, rows, **settings)
-
-    for seed in range(arguments.seeds):
-        done = {row["name"] for row in rows if row["seed"] == seed}
-        clips = labelled(arguments.runs, seed, manifest)
-        teacher = str(bench.teacher_run(arguments.runs, seed, manifest))
-        given = [f"steps={arguments.steps}"]
-        start = bench.student_run(
-            arguments.runs, "default", seed, manifest, teachers=[teacher], overrides=given
-        )
-        if "linear probe, frozen" not in done:
-            keep("linear probe, frozen", seed, probe(bench.load(start), clips, manifest))
+    cells = Cells(NAME, steps=given.steps, student="tiny", clips_per_word=PER_WORD)
+    for seed in range(given.seeds):
+        clips = labelled(given.runs, seed, manifest)
+        start = bench.default_run(given.runs, seed, manifest, given.steps)
+        if not cells.find(name=FROZEN, seed=seed):
+            accuracy = probe(bench.load(start), clips, manifest)
+            cells.keep([{"name": FROZEN, "seed": seed, "accuracy": round(accuracy, 4)}])
         for name, overrides in VARIANTS.items():
-            if name not in done:
+            if not cells.find(name=name, seed=seed):
                 place = "task_" + name.strip("-").split(",")[0].replace(" ", "_")
-                run = task_run(arguments.runs / f"seed{seed}" / place, seed, start, clips, overrides)
-                keep(name, seed, classified(bench.load(run), manifest))
+                run = task_run(given.runs / f"seed{seed}" / place, seed, start, clips, overrides)
+                accuracy = classified(bench.load(run), manifest)
+                cells.keep([{"name": name, "seed": seed, "accuracy": round(accuracy, 4)}])
 
 
 if __name__ == "__main__":

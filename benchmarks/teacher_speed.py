@@ -17,12 +17,11 @@ from statistics import median
 from time import perf_counter
 from typing import Any
 
-import numpy as np
 import onnx
 import torch
-from numpy.typing import NDArray
 
 from earkit.benchmarks import distilled as bench
+from earkit.benchmarks.hearing import noise
 from earkit.benchmarks.results import store
 from earkit.compress.calibration_clips import clips_of_run
 from earkit.compress.quantize import quantize
@@ -30,7 +29,6 @@ from earkit.distill.dinosr import DinoSR
 from earkit.distill.pretrain import load_config
 from earkit.distill.speech.synthetic_corpus import default_corpus
 from earkit.export.student import export_student
-from earkit.runtime.audio import SAMPLE_RATE
 from earkit.runtime.cache import cache_folder
 from earkit.runtime.inference import open_graph, pad
 
@@ -68,11 +66,6 @@ def teacher() -> torch.nn.Module:
     return network.eval()
 
 
-def noise() -> NDArray[np.float32]:
-    """Give what all hear, 10 s."""
-    return (np.random.default_rng(0).standard_normal(SECONDS * SAMPLE_RATE) / 10).astype(np.float32)
-
-
 def times(contestants: dict[str, Hears], rounds: int) -> dict[str, list[float]]:
     """Seconds of each in every round, all in turns; a first round does not count."""
     taken: dict[str, list[float]] = {name: [] for name in contestants}
@@ -96,10 +89,7 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=cache_folder() / "bench")
     arguments = parser.parse_args()
     manifest = default_corpus()
-    taught_by = str(bench.teacher_run(arguments.runs, 0, manifest))
-    student = bench.student_run(
-        arguments.runs, "default", 0, manifest, teachers=[taught_by], overrides=[f"steps={arguments.steps}"]
-    )
+    student = bench.default_run(arguments.runs, 0, manifest, arguments.steps)
     network = teacher()
     name = f"`{TEACHER}`, torch float32"
     with tempfile.TemporaryDirectory() as folder:
@@ -108,7 +98,7 @@ def main() -> None:
         sizes |= {label: file.stat().st_size for label, file in files.items()}
         protos = {label: onnx.load(file) for label, file in files.items()}
     rows: list[dict[str, Any]] = [{"name": each, "megabytes": size / 1e6} for each, size in sizes.items()]
-    clip = noise()
+    clip = noise(SECONDS)
     for threads in THREADS:
         torch.set_num_threads(threads)
         contestants: dict[str, Hears] = {name: partial(network, torch.from_numpy(clip)[None])}

@@ -6,23 +6,21 @@ Unit edit distance between the tokens of clean and of disturbed utterances, of s
 of disturbance, and all together.
 """
 
-import argparse
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from earkit.benchmarks import distilled as bench
-from earkit.benchmarks.results import load_rows, store
+from earkit.benchmarks.results import Cells, Row
 from earkit.distill.data.augment import AugmentConfig, augment
 from earkit.distill.distilled import DistilledStudent
 from earkit.distill.retention import DISTURBED
 from earkit.distill.speech.synthetic_corpus import default_corpus
 from earkit.distill.unit_edit_distance import unit_edit_distance
-from earkit.runtime.cache import cache_folder
 
 NAME = "token_robustness"
-COMMAND = "python -m earkit.benchmarks.token_robustness"
 KINDS = {
     "noise at 10 dB": AugmentConfig(noise=1.0, noise_snr=(10.0, 10.0)),
     "room": AugmentConfig(room=1.0, room_t60=(0.4, 0.4)),
@@ -53,33 +51,27 @@ def distances(model: DistilledStudent, manifest: Path) -> dict[str, float]:
     return found
 
 
+def measure(folder: Path, seed: int, manifest: Path, steps: int) -> Iterator[Row]:
+    """Train what is missing for one seed, and disturb both."""
+    teacher = str(bench.teacher_run(folder, seed, manifest))
+    before = bench.default_run(folder, seed, manifest, steps)
+    after = bench.student_run(
+        folder, "robust", seed, manifest, teachers=[teacher], recipe="robust", start=str(before)
+    )
+    for name, run in {"general": before, "robust": after}.items():
+        model = bench.load(run)
+        kept = bench.student_embedding_scores(model, manifest, seed)
+        yield {"name": name, "seed": seed, **distances(model, manifest), **kept}
+
+
 def main() -> None:
     """Measure every seed that is missing."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--steps", type=int, default=300)
-    parser.add_argument("--runs", type=Path, default=cache_folder() / "bench")
-    arguments = parser.parse_args()
+    given = bench.options(__doc__, seeds=1).parse_args()
     manifest = default_corpus()
-    settings = {"steps": arguments.steps, "student": "tiny"}
-    rows = load_rows(NAME, settings)
-    for seed in range(arguments.seeds):
-        if seed in {row["seed"] for row in rows}:
-            continue
-        teacher = str(bench.teacher_run(arguments.runs, seed, manifest))
-        given = [f"steps={arguments.steps}"]
-        before = bench.student_run(
-            arguments.runs, "default", seed, manifest, teachers=[teacher], overrides=given
-        )
-        after = bench.student_run(
-            arguments.runs, "robust", seed, manifest, teachers=[teacher], recipe="robust", start=str(before)
-        )
-        for name, run in {"general": before, "robust": after}.items():
-            model = bench.load(run)
-            kept = bench.student_embedding_scores(model, manifest, seed)
-            rows.append({"name": name, "seed": seed, **distances(model, manifest), **kept})
-            print(rows[-1], flush=True)
-        store(NAME, COMMAND, rows, **settings)
+    cells = Cells(NAME, steps=given.steps, student="tiny")
+    for seed in range(given.seeds):
+        if not cells.find(seed=seed):
+            cells.keep(measure(given.runs, seed, manifest, given.steps))
 
 
 if __name__ == "__main__":

@@ -8,17 +8,14 @@ one command, with everything else equal. Word retrieval and speaker identificati
 speakers never heard; and the mean of the two.
 """
 
-import argparse
 from pathlib import Path
 from typing import Any
 
 from earkit.benchmarks import distilled as bench
-from earkit.benchmarks.results import load_rows, store
+from earkit.benchmarks.results import Cells
 from earkit.distill.speech.synthetic_corpus import default_corpus
-from earkit.runtime.cache import cache_folder
 
 NAME = "two_teachers"
-COMMAND = "python -m earkit.benchmarks.two_teachers"
 EMBEDDERS = ("ecapa", "speech_embedding")
 
 
@@ -35,22 +32,14 @@ def measure(folder: Path, seed: int, manifest: Path, steps: int, others: tuple[s
 
 def main() -> None:
     """Measure every cell that is missing."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=300)
-    parser.add_argument("--runs", type=Path, default=cache_folder() / "bench")
-    arguments = parser.parse_args()
+    given = bench.options(__doc__, seeds=3).parse_args()
     manifest = default_corpus()
-    settings = {"steps": arguments.steps, "student": "tiny"}
-    rows = load_rows(NAME, settings)
-    done = {(row["name"], row["seed"]) for row in rows}
+    cells = Cells(NAME, steps=given.steps, student="tiny")
     alone = [("dinosr_nano",), *((name,) for name in EMBEDDERS)]
-    for seed in range(arguments.seeds):
+    for seed in range(given.seeds):
         for others in [*alone, *(("dinosr_nano", name) for name in EMBEDDERS)]:
-            if (" and ".join(others), seed) not in done:
-                rows.append(measure(arguments.runs, seed, manifest, arguments.steps, others))
-                print(rows[-1], flush=True)
-                store(NAME, COMMAND, rows, **settings)
+            if not cells.find(name=" and ".join(others), seed=seed):
+                cells.keep([measure(given.runs, seed, manifest, given.steps, others)])
 
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from earkit.cli.options import AsJson
+
 
 def bench(
     models: Annotated[
@@ -17,7 +19,7 @@ def bench(
     quick: Annotated[bool, typer.Option("--quick", help="Fewer lengths and rounds.")] = False,
     out: Annotated[Path | None, typer.Option(help="Write all figures as JSON.")] = None,
     html: Annotated[Path | None, typer.Option(help="Write a page with tables and plots.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Answer in JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Time models in turns, by length, threads and batch; the first is what the others are compared with.
 

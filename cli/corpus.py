@@ -2,12 +2,14 @@
 
 import json
 import sys
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from earkit.cli.options import AsJson
+from earkit.runtime.text_table import described
 
 if TYPE_CHECKING:
     from earkit.benchmarks.corpora.build import Summary
@@ -40,7 +42,7 @@ def synth(
     seed: Annotated[
         int, typer.Option(help="The same seed gives the same files; another one, other voices and words.")
     ] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Answer in JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Write synthetic speech with word, phone and speaker labels: FLAC files and manifest.csv.
 
@@ -60,10 +62,7 @@ def synth(
         "minutes": round(sum(clip.samples for clip in clips) / SAMPLE_RATE / 60, 2),
         "speakers": len({clip.speaker for clip in clips}),
     }
-    print(json.dumps(summary) if as_json else _text(summary))
-
-
-AsJson = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
+    print(json.dumps(summary) if as_json else described(summary.items()))
 
 
 @app.command("list")
@@ -144,7 +143,3 @@ def _show(done: float) -> None:
     """Keep one living line on a terminal; a pipe needs none of it."""
     if sys.stderr.isatty():
         print(f"\r\x1b[Ksynthesizing {done:4.0%}", end="\n" if done == 1 else "", file=sys.stderr, flush=True)
-
-
-def _text(summary: Mapping[str, object]) -> str:
-    return "\n".join(f"{name:<10}{value}" for name, value in summary.items())

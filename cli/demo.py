@@ -2,17 +2,19 @@
 
 import dataclasses
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from earkit.cli.options import AsJson
+from earkit.runtime.text_table import text_table
+
 
 def demo(
     out: Annotated[Path, typer.Option(help="Its folder; an unfinished demo goes on.")] = Path("runs/demo"),
     fresh: Annotated[bool, typer.Option("--fresh", help="Set an earlier demo aside and start anew.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Answer in JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Teacher, student, pruning, int8, embeddings and search on built-in synthetic speech, in minutes."""
     from earkit.benchmarks.demo import PAGE, Shown
@@ -26,7 +28,7 @@ def demo(
         print(json.dumps([dataclasses.asdict(row) for row in rows(record)]))
         return
     made = table(record)
-    print(_aligned([made.header, *made.rows]))
+    print(text_table([made.header, *made.rows]))
     student = record.settings.student
     say("\n".join(["", *remarks(record), f"The report, with plots: {out / PAGE}. Next:"]))
     say(
@@ -34,16 +36,4 @@ def demo(
         f"  kit search {out / 'words.index'} {out / 'words' / 'clips' / '000000.flac'}\n"
         f"  kit embed FOLDER --model {out / f'{student}-pruned'} -o vectors.npz\n"
         "  kit pretrain --config dinosr_small --data FOLDER --dry-run"
-    )
-
-
-def _aligned(lines: list[Sequence[str]]) -> str:
-    """Align names left and figures right."""
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
-        "  ".join(
-            cell.rjust(width) if place else cell.ljust(width)
-            for place, (cell, width) in enumerate(zip(line, widths, strict=True))
-        )
-        for line in lines
     )

@@ -7,6 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
+from earkit.cli.options import AllowEvaluationData, AsJson, Data, Fresh, Hours, Steps, pace
+from earkit.runtime.text_table import described
+
 
 def distill(
     teacher: Annotated[
@@ -16,12 +19,7 @@ def distill(
     student: Annotated[
         str | None, typer.Option(help="micro, tiny or small: at most 1, 5 and 12 million parameters.")
     ] = None,
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder, CSV/TSV manifest or tar shards; without it, the built-in synthetic speech."
-        ),
-    ] = None,
+    data: Data = None,
     task: Annotated[
         Path | None,
         typer.Option(help="Manifest with a column `label`: teach the student of --from these classes."),
@@ -36,10 +34,8 @@ def distill(
     out: Annotated[
         Path | None, typer.Option(help="Run folder; default runs/<student>, with the recipe if another.")
     ] = None,
-    steps: Annotated[int | None, typer.Option(help="Optimizer steps.")] = None,
-    hours: Annotated[
-        float | None, typer.Option(help="Wall hours instead of steps; paces the learning rate too.")
-    ] = None,
+    steps: Steps = None,
+    hours: Hours = None,
     seed: Annotated[int | None, typer.Option(help="Decides weights, batches, spans and masks.")] = None,
     elastic: Annotated[
         bool, typer.Option("--elastic", help="Let every prefix of the blocks give an embedding.")
@@ -53,19 +49,12 @@ def distill(
             "--set", metavar="KEY=VALUE", help="Override any key: losses.relations.weight=2, optim.lr=1e-3."
         ),
     ] = None,
-    fresh: Annotated[
-        bool, typer.Option("--fresh", help="Do not resume: set an existing run folder aside and start anew.")
-    ] = False,
-    allow_evaluation_data: Annotated[
-        bool,
-        typer.Option(
-            "--allow-evaluation-data", help="Train on clips that are for evaluation only; it is recorded."
-        ),
-    ] = False,
+    fresh: Fresh = False,
+    allow_evaluation_data: AllowEvaluationData = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print sizes, cost and expected time, then stop.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Answer in JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Distil teachers into a small student; the same command resumes a run that was stopped or killed.
 
@@ -78,7 +67,8 @@ def distill(
     from earkit.distill.run_folder import open_run
     from earkit.distill.task import TaskConfig, distil_task, task_config
 
-    overrides = [*(set_ or []), *_overrides(steps, hours, seed, elastic=elastic, cache=cache)]
+    overrides = [*(set_ or []), *pace(steps, hours, seed)]
+    overrides += ["elastic=true"] * elastic + ["cache=false"] * (not cache)
     if task and (data or dry_run):
         raise typer.BadParameter("--task brings its own data and has no dry run: give it without the other")
     if recipe == "task" and not task:
@@ -127,21 +117,13 @@ def _plan_text(plan: Any) -> str:  # noqa: ANN401 - its class waits for torch
         "step": f"{plan.audio_seconds_per_step:.0f} s of audio in {plan.timed_step_seconds:.2f} s, cached",
         "whole run": f"{plan.steps} steps, {plan.hours:.2f} h",
     }
-    return "\n".join(f"{name:15}{value}" for name, value in rows.items())
+    return described(rows.items())
 
 
 def _name(size: str, recipe: str, start: Path | None) -> str:
     """Name a run after its student, or after the run that it starts from, and its recipe."""
     if start is None:
         return size if recipe == "general" else f"{size}-{Path(recipe).stem}"
-    before = start.absolute()
-    run = before.parent if before.name == "student" else before
-    return f"{run.name}-{Path(recipe).stem}"
+    from earkit.distill.distilled import run_of
 
-
-def _overrides(
-    steps: int | None, hours: float | None, seed: int | None, *, elastic: bool, cache: bool
-) -> list[str]:
-    flags = {"steps": steps, "hours": 0.0 if steps is not None and hours is None else hours, "seed": seed}
-    given = [f"{name}={value}" for name, value in flags.items() if value is not None]
-    return [*given, *["elastic=true"] * elastic, *["cache=false"] * (not cache)]
+    return f"{run_of(start.absolute()).name}-{Path(recipe).stem}"

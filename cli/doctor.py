@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated
 
 import typer
 
+from earkit.cli.options import AsJson
 from earkit.runtime.cache import cache_folder
 from earkit.runtime.extras import EXTRAS, install_line, missing_modules
 from earkit.runtime.instruction_sets import instruction_sets
+from earkit.runtime.text_table import described
 from earkit.runtime.threads import available_cpus, usable_threads
 
 BASE = ("numpy", "onnxruntime", "soundfile", "soxr")  # each is imported by the name it is installed by
@@ -73,7 +74,7 @@ class Diagnosis:
     problems: list[str]
 
 
-def doctor(as_json: Annotated[bool, typer.Option("--json", help="Answer in JSON.")] = False) -> None:
+def doctor(as_json: AsJson = False) -> None:
     """Show versions, processor, installed extras, cache and models; exit code 1 when something is broken."""
     found = diagnose()
     print(json.dumps(dataclasses.asdict(found), indent=2) if as_json else _text(found))
@@ -158,12 +159,11 @@ def _cache(folder: Path) -> Cache:
 def _models(runs: Path) -> tuple[list[Model], list[str]]:
     """Open every model file that a name or a run could mean; one that cannot be opened is a sentence."""
     from earkit.runtime.errors import CheckpointError
-    from earkit.runtime.find_model import KINDS, built_in
+    from earkit.runtime.find_model import built_in, model_files
     from earkit.runtime.model_file import read_model_file
 
-    exports = [file for file in runs.glob("*/*") if file.suffix in KINDS and not file.name.startswith(".")]
     models, damaged = [], []
-    for file in [*built_in().values(), *sorted(exports)]:
+    for file in [*built_in().values(), *sorted(model_files(runs.glob("*/*")))]:
         try:
             info = read_model_file(file)
         except CheckpointError as error:
@@ -190,8 +190,7 @@ def _text(found: Diagnosis) -> str:
         *(("model", f"{each.file}, {each.precision}, {each.megabytes:.2f} MB") for each in found.models),
         *(("problem", sentence) for sentence in found.problems),
     ]
-    width = max(len(name) for name, _ in rows) + 2
-    return "\n".join(f"{name:<{width}}{value}" for name, value in rows)
+    return described(rows)
 
 
 def _present(sets: dict[str, bool]) -> str:

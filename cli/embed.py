@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from earkit.cli.options import Threads
 from earkit.cli.progress import CountLine, say
 
 if TYPE_CHECKING:
@@ -21,9 +22,6 @@ Places = Annotated[list[Path], typer.Argument(help="Sound files, or folders of t
 Model = Annotated[
     str | None,
     typer.Option(help="Built-in name, model file, or run; without it, the newest export of all runs."),
-]
-Threads = Annotated[
-    int | None, typer.Option(help="By default as many as are granted, by a container's quota too.")
 ]
 
 

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from earkit.cli.options import AsJson
+
 
 def eval_(
     models: Annotated[
@@ -25,7 +27,7 @@ def eval_(
     resume: Annotated[
         bool, typer.Option("--resume/--no-resume", help="Take from --out what was evaluated before.")
     ] = True,
-    as_json: Annotated[bool, typer.Option("--json", help="Answer in JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Score frozen models by probes on real audio, each figure with its bootstrap interval.
 

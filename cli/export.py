@@ -8,6 +8,7 @@ import typer
 from typer.core import TyperCommand
 
 from earkit.cli import quantize
+from earkit.cli.options import AsJson
 from earkit.cli.quantize import Goal
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def export(
         float, typer.Option(help="Of --mobile: audio that the file of one shape takes.", min=0.04, max=60)
     ] = 5.0,
     web: Annotated[bool, typer.Option("--web", help="Refuse what browsers do not run.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Answer in JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Write a student as one ONNX file, verified against torch, with its card beside it."""
     from earkit.cli.progress import say

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from earkit.cli.embed import Threads, find
+from earkit.cli.embed import find
+from earkit.cli.options import AsJson, Threads
 from earkit.cli.progress import CountLine, say
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def index(
         bool, typer.Option("--fresh", help="Make the index anew: nothing of an earlier one is used.")
     ] = False,
     threads: Threads = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Answer in JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Index the sounds of a folder, to be searched by `kit search`.
 

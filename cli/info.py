@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from earkit.cli.options import AsJson
+
 
 def info(
     model: Annotated[
@@ -14,7 +16,7 @@ def info(
             show_default=False,
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Answer in JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Print the card of a model: what it gives, its size and speed, where it comes from."""
     from earkit.runtime.find_model import find_model

@@ -7,22 +7,18 @@ from typing import Annotated, Any
 
 import typer
 
+from earkit.cli.options import AllowEvaluationData, AsJson, Data, Fresh, Hours, Steps, pace
+from earkit.runtime.text_table import described
+
 
 def pretrain(
     config: Annotated[
         str, typer.Option(help="A shipped configuration by name, or a TOML file.")
     ] = "dinosr_nano",
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder, CSV/TSV manifest or tar shards; without it, the built-in synthetic speech."
-        ),
-    ] = None,
+    data: Data = None,
     out: Annotated[Path | None, typer.Option(help="Run folder; default runs/<config name>.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Optimizer steps.")] = None,
-    hours: Annotated[
-        float | None, typer.Option(help="Wall hours instead of steps; paces the learning rate too.")
-    ] = None,
+    steps: Steps = None,
+    hours: Hours = None,
     seed: Annotated[int | None, typer.Option(help="Decides weights, batches, masks and dropout.")] = None,
     set_: Annotated[
         list[str] | None,
@@ -30,19 +26,12 @@ def pretrain(
             "--set", metavar="KEY=VALUE", help="Override any key of the configuration: optim.lr=1e-3."
         ),
     ] = None,
-    fresh: Annotated[
-        bool, typer.Option("--fresh", help="Do not resume: set an existing run folder aside and start anew.")
-    ] = False,
-    allow_evaluation_data: Annotated[
-        bool,
-        typer.Option(
-            "--allow-evaluation-data", help="Train on clips that are for evaluation only; it is recorded."
-        ),
-    ] = False,
+    fresh: Fresh = False,
+    allow_evaluation_data: AllowEvaluationData = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print size, cost, memory and expected time, then stop.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Answer in JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Train a DinoSR teacher; the same command resumes a run that was stopped or killed.
 
@@ -53,7 +42,7 @@ def pretrain(
     from earkit.distill.pretrain import load_config, pretrain
     from earkit.distill.run_folder import open_run
 
-    settings = load_config(config, [*(set_ or []), *_overrides(steps, hours, seed)])
+    settings = load_config(config, [*(set_ or []), *pace(steps, hours, seed)])
     if dry_run:
         from earkit.distill.dry_run import dry_run as measure
 
@@ -69,11 +58,6 @@ def pretrain(
         print(json.dumps({"run": str(folder), "teacher": str(teacher)}) if as_json else teacher)
 
 
-def _overrides(steps: int | None, hours: float | None, seed: int | None) -> list[str]:
-    flags = {"steps": steps, "hours": 0.0 if steps is not None and hours is None else hours, "seed": seed}
-    return [f"{name}={value}" for name, value in flags.items() if value is not None]
-
-
 def _plan_text(plan: Any) -> str:  # noqa: ANN401 - its class waits for torch
     gib, mib = 1 << 30, 1 << 20
     rows = {
@@ -86,7 +70,7 @@ def _plan_text(plan: Any) -> str:  # noqa: ANN401 - its class waits for torch
         "step": f"{plan.audio_seconds_per_step:.0f} s of audio in {plan.timed_step_seconds:.2f} s",
         "whole run": f"{plan.steps} steps, {plan.hours:.2f} h",
     }
-    text = "\n".join(f"{name:15}{value}" for name, value in rows.items())
+    text = described(rows.items())
     if plan.fits:
         return text
     return (

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from earkit.cli.options import AsJson, Fresh
+
 if TYPE_CHECKING:
     from earkit.compress.prune_report import Pruned
     from earkit.distill.data.corpus import Corpus
@@ -49,23 +51,18 @@ def prune(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Override any key of the recovery: optim.lr=5e-4."),
     ] = None,
-    fresh: Annotated[
-        bool, typer.Option("--fresh", help="Do not resume: set an existing run folder aside and start anew.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Answer in JSON.")] = False,
+    fresh: Fresh = False,
+    as_json: AsJson = False,
 ) -> None:
     """Prune a student or teacher in rounds; the same command resumes a run that was stopped or killed."""
     from earkit.cli.progress import say
     from earkit.compress.prune_config import Target, learned_from
     from earkit.compress.prune_report import table
     from earkit.compress.prune_teacher import dinosr_teacher
-    from earkit.distill.distilled import find_student
+    from earkit.distill.distilled import find_student, run_meant
     from earkit.distill.run_folder import open_run
-    from earkit.export.student import newest_student
 
-    if place is None:
-        place = newest_student()
-        say(f"taking the newest run with a student, {place}")
+    place = run_meant(place, say)
     asked = {
         "target": Target(target_params, target_macs, speedup),
         "importance": importance,

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from earkit.cli.options import AsJson
+from earkit.runtime.text_table import text_table
+
 if TYPE_CHECKING:
     from earkit.compress.calibration_clips import CalibrationClips
     from earkit.compress.gate import Measured
@@ -36,7 +39,7 @@ def quantize(
         Path | None,
         typer.Option(help="Folder or manifest of sounds to calibrate and measure on; default the run's."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Answer in JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Quantize in several ways, measure each against the float file, and write the best that passes."""
     if place is not None and place.suffix == ".onnx":
@@ -66,17 +69,15 @@ def of_run(
     """Export a run with these options to a place that does not last, and quantize that."""
     from earkit.cli.progress import say
     from earkit.compress.quantize import quantize as best_of
-    from earkit.compress.quantize import refuse_place
-    from earkit.distill.distilled import find_student, load_student
+    from earkit.distill.distilled import find_student, load_student, run_meant, run_of
     from earkit.export.graph import select
-    from earkit.export.student import export_student, newest_student
+    from earkit.export.student import export_student
+    from earkit.runtime.write_model_file import refuse_place
 
-    if place is None:
-        place = newest_student()
-        say(f"taking the newest run with a student, {place}")
+    place = run_meant(place, say)
     student = find_student(place)
-    folder = student.parent if student.name == "student" else student
-    refuse_place(out, folder)
+    folder = run_of(student)
+    refuse_place(out or folder / "quantized.onnx")
     select(load_student(student)[0], **options)  # what cannot be exported is refused before any clip is read
     clips = _clips(folder, calibration)
     with tempfile.TemporaryDirectory() as passing:
@@ -144,14 +145,7 @@ def table(rows: "Sequence[Measured]") -> str:
         lines.append(
             (row.candidate.name, f"{row.megabytes:.2f}", *speeds, *cosines, tokens, *probes, refusal)
         )
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) if place in {0, len(widths) - 1} else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in lines
-    )
+    return text_table(lines, left=(0, -1))
 
 
 def _plain(row: "Measured") -> dict[str, Any]:

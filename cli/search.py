@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from earkit.cli.embed import Threads
+from earkit.cli.options import AsJson, Threads
 from earkit.cli.progress import say
 
 MethodName = Literal["auto", "exact", "funnel", "binary", "sparse", "graph"]
@@ -27,7 +27,7 @@ def search(
         str | None, typer.Option(help="The model of the index, if it is no longer where it was.")
     ] = None,
     threads: Threads = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Answer in JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Print the places that sound most like QUERY: cosine, start and end in seconds, file."""
     from earkit.runtime.embedder import Embedder

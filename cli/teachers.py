@@ -8,11 +8,11 @@ from typing import Annotated
 
 import typer
 
+from earkit.cli.options import AsJson
 from earkit.cli.progress import say
+from earkit.runtime.text_table import described
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
-
-AsJson = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
 
 
 @app.callback()
@@ -80,5 +80,4 @@ def _show(folder: Path, *, as_json: bool) -> None:
         **dataclasses.asdict(load_found(folder).info()),
         "bytes": sum(file.stat().st_size for file in files if file.is_file()),
     }
-    width = max(map(len, answer)) + 2
-    print(json.dumps(answer) if as_json else "\n".join(f"{k:<{width}}{v}" for k, v in answer.items()))
+    print(json.dumps(answer) if as_json else described(answer.items()))

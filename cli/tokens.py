@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from earkit.cli.embed import Model, Places, Threads, find
+from earkit.cli.embed import Model, Places, find
+from earkit.cli.options import Threads
 
 
 def tokens(

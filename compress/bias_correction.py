@@ -9,6 +9,7 @@ gate without it needs no training.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +17,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from earkit.compress.graph import Samples, copy, heard, open_graph, weights
+from earkit.compress.graph import Samples, heard, open_graph, weights
 
 Quantize = Callable[[onnx.ModelProto], onnx.ModelProto]
 
@@ -41,7 +42,7 @@ def corrected(
     sounds = sounds[:SOUNDS]
     biases = list(_biases(proto))
     wanted = _means(proto, biases, sounds)
-    shifted = copy(proto)
+    shifted = deepcopy(proto)
     constants = {each.name: each for each in shifted.graph.initializer}
     for _ in range(rounds):
         found = _means(quantize(shifted), biases, sounds)
@@ -68,7 +69,7 @@ def _means(
     proto: onnx.ModelProto, biases: Sequence[_Bias], sounds: Sequence[Samples]
 ) -> dict[str, NDArray[np.float64]]:
     """Average each channel over all sounds and their frames."""
-    watched = copy(proto)
+    watched = deepcopy(proto)
     given = {put.name for put in watched.graph.output}
     watched.graph.output.extend(
         helper.make_tensor_value_info(bias.output, TensorProto.FLOAT, None)

@@ -10,7 +10,7 @@ from earkit.runtime import inference
 from earkit.runtime.inference import Arrays, Samples, open_graph, pad, play, steps, zero_states
 
 __all__ = ["FRONT_END", "JUDGED_BY", "WEIGHING", "Outputs", "Samples"]
-__all__ += ["copy", "heard", "open_graph", "run", "weights"]
+__all__ += ["heard", "open_graph", "run", "weights"]
 
 FRONT_END = "student.log_mel/"
 """Nodes of the front end begin with it. Its values span 110 dB: they stay float."""
@@ -32,13 +32,6 @@ def weights(proto: onnx.ModelProto) -> dict[str, onnx.TensorProto]:
         and len(constants[node.input[1]].dims) > 1
         and not node.name.startswith(FRONT_END)
     }
-
-
-def copy(proto: onnx.ModelProto) -> onnx.ModelProto:
-    """Give a graph to change."""
-    made = onnx.ModelProto()
-    made.CopyFrom(proto)
-    return made
 
 
 def run(session: onnxruntime.InferenceSession, sounds: Sequence[Samples]) -> Outputs:

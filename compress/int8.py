@@ -13,6 +13,7 @@ import logging
 import platform
 import tempfile
 from collections.abc import Collection
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ from optimum.onnxruntime.configuration import QuantizationConfig
 from transformers import PretrainedConfig
 
 from earkit.compress.calibration import Ranges
-from earkit.compress.graph import WEIGHING, copy, weights
+from earkit.compress.graph import WEIGHING, weights
 from earkit.runtime.instruction_sets import instruction_sets
 
 
@@ -37,7 +38,7 @@ def dynamic_int8(proto: onnx.ModelProto) -> onnx.ModelProto:
     Convolutions stay float: onnxruntime's ConvInteger is slow, and browsers have none. Scales are those of a
     whole batch, so a clip is not quite independent of its batch; the gate measures by how much.
     """
-    split = ONNXModel(copy(proto))
+    split = ONNXModel(deepcopy(proto))
     split.replace_gemm_with_matmul()  # Gemm has no dynamic kernel
     products = {node.name for node in split.model.graph.node if node.op_type == "MatMul"}
     config = QuantizationConfig(
@@ -86,7 +87,7 @@ def static_int8(proto: onnx.ModelProto, ranges: Ranges, keep: Collection[str] = 
 
 def _own_inputs(proto: onnx.ModelProto) -> onnx.ModelProto:
     """Let nodes with weights read a copy of what others read too: else those would get it rounded."""
-    made = copy(proto)
+    made = deepcopy(proto)
     weighing = weights(made)
     shared = {put.name for put in made.graph.output}
     shared |= {name for node in made.graph.node if node.name not in weighing for name in node.input}

@@ -1,15 +1,12 @@
 """The invariance promise of quantized files: alone, in a padded batch and in steps, a clip gives the same."""
 
 from collections.abc import Sequence
-from typing import Any
 
-import numpy as np
 import onnx
 import onnxruntime
-from numpy.typing import NDArray
 
 from earkit.compress.graph import JUDGED_BY, Outputs, Samples, open_graph, run
-from earkit.runtime.inference import play, zero_states
+from earkit.runtime.inference import cosine, play, zero_states
 from earkit.runtime.trial_sounds import BATCHES, sounds
 
 
@@ -29,9 +26,5 @@ def together(
     """
     batch = play(session, clips) if zero_states(session, 1) else run(session, clips)
     names = [name for name in JUDGED_BY if name in batch]
-    return min(_cosine(batch[name][i], own[name][0]) for name in names for i, own in enumerate(alone))
-
-
-def _cosine(padded: NDArray[Any], own: NDArray[Any]) -> float:
-    a, b = (each.ravel().astype(np.float64) for each in (padded[: len(own)], own))
-    return float(a @ b / max(float(np.linalg.norm(a) * np.linalg.norm(b)), 1e-12))
+    pairs = ((batch[name][i], own[name][0]) for name in names for i, own in enumerate(alone))
+    return min(cosine(padded[: len(own)], own) for padded, own in pairs)

@@ -19,15 +19,15 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from earkit.compress.prune_config import PruneConfig
+from earkit.compress.prune_config import PruneConfig, Target
 from earkit.compress.prune_cost import cost
 from earkit.compress.prune_groups import BlockGroups, cut, shape, student_groups
 from earkit.compress.prune_importance import BlockScores, block_scores, lots, magnitude, taylor
 from earkit.compress.prune_plan import ROUND, plan
 from earkit.compress.prune_report import Pruned, Row
+from earkit.compress.prune_rounds import Budget, begin, budget_of, names, round_folder, steps_of
 from earkit.compress.prune_speed import largest_share
 from earkit.distill import checkpoint
-from earkit.distill.config import to_toml
 from earkit.distill.data.corpus import Corpus
 from earkit.distill.data.corpus import Progress as Count
 from earkit.distill.device import processes
@@ -49,24 +49,6 @@ ToGraph = Callable[[DistilledStudent], onnx.ModelProto]
 """Makes of a student what is timed: its model file."""
 
 
-@dataclass(frozen=True)
-class Budget:
-    """What a student may cost, in what is counted."""
-
-    counted: str
-    """A field of `Cost`."""
-    now: int
-    target: float
-
-    def spent(self, config: StudentConfig) -> int:
-        """Count a student."""
-        return int(getattr(cost(config), self.counted))
-
-    def after(self, done: int, rounds: int) -> float:
-        """Give the budget of a round, from the whole student to the target in even steps."""
-        return self.now + (self.target - self.now) * done / rounds
-
-
 def prune(
     config: PruneConfig,
     corpus: Corpus,
@@ -79,13 +61,10 @@ def prune(
     download: Fetched | None = None,
 ) -> Pruned:
     """Prune in the run folder `out`, going on where it was stopped. progress, download: see `distil`."""
-    if processes().num_processes > 1:
-        raise ConfigError("pruning runs in one process: start it without accelerate launch or torchrun")
-    out.mkdir(parents=True, exist_ok=True)
-    write_text(out / "config.toml", to_toml(config))
+    begin(config, out)
     run = _PruneRun(config, corpus, out, to_graph, report, say, progress, download)
     for number in range(1, config.rounds + 1):
-        if not _has_student(run.folder(number + 1) / "pruned"):
+        if not _has_student(round_folder(out, number + 1) / "pruned"):
             run.round(number)
     return run.finish()
 
@@ -107,19 +86,14 @@ class _PruneRun:
         self.before, self.provenance = load_student(Path(self.config.start))
         self.training, self.held = hold_out(self.corpus)
 
-    def folder(self, number: int) -> Path:
-        """Where a round lies, counted from 1."""
-        return self.out / f"round-{number}"
-
     def round(self, number: int) -> None:
         """Prune, unless that is done, and recover."""
-        folder, rounds = self.folder(number), self.config.rounds
+        folder, rounds = round_folder(self.out, number), self.config.rounds
         if not _has_student(folder / "pruned"):
             self._prune(number)
         student = load_student(folder / "pruned")[0].config
         self.say(f"round {number} of {rounds}: {_described(student)}")
-        share = self.config.steps // rounds
-        steps = share if number < rounds else self.config.steps - share * (rounds - 1)
+        steps = steps_of(number, rounds, self.config.steps)
         self._distil(self._recovery(folder / "pruned", student, steps), folder, _read(folder / HEADS))
 
     def _distil(self, config: DistilConfig, folder: Path, heads: dict[str, Tensor]) -> None:
@@ -142,12 +116,13 @@ class _PruneRun:
 
     def _prune(self, number: int) -> None:
         """Make the student that a round begins with, and keep the heads of the loss beside it."""
-        folder, learner = self.folder(number), self._learned(number)
+        folder, learner = round_folder(self.out, number), self._learned(number)
         groups = student_groups(learner.module.student)
         scores = self._scores(learner, groups)
         student = learner.module.cpu().student
         budget = self._budget(student, groups, scores)
-        kept = plan(student.config, scores, budget.spent, budget.after(number, self.config.rounds))
+        after = budget.after(number, self.config.rounds)
+        kept = plan(student.config, scores, lambda config: budget.spent(cost(config)), after)
         state = learner.module.state_dict().items()
         with replacing(folder / HEADS) as temporary:
             save_file({k: v.contiguous() for k, v in state if not k.startswith("student.")}, temporary)
@@ -156,7 +131,7 @@ class _PruneRun:
     def _learned(self, number: int) -> Distilling:
         """Give the student that a round prunes, beside its teachers and with the heads of the loss."""
         if number > 1:
-            before = self.folder(number - 1)
+            before = round_folder(self.out, number - 1)
             learner = self._learner(before / "pruned", before)
             learner.module.load_state_dict(_newest(before))
             return learner
@@ -200,17 +175,14 @@ class _PruneRun:
         self, student: Student, groups: tuple[BlockGroups, ...], scores: tuple[BlockScores, ...]
     ) -> Budget:
         """Turn the target into a count; the share that makes a student fast enough is searched once."""
-        whole, target = cost(self.before.config), self.config.target
-        if target.params:
-            stay = target.params * (whole.parameters if target.params <= 1 else 1)
-            return Budget("parameters", whole.parameters, stay)
-        share = target.macs
+        target = self.config.target
         if target.speedup:
             if not (self.out / SHARE).is_file():
                 found = self._share_for_speed(student, groups, scores)
                 write_text(self.out / SHARE, json.dumps({"multiply_adds": found}) + "\n")
             share = float(json.loads((self.out / SHARE).read_text(encoding="utf-8"))["multiply_adds"])
-        return Budget("multiply_adds", whole.multiply_adds, share * whole.multiply_adds)
+            target = Target(macs=share)
+        return budget_of(target, cost(self.before.config))
 
     def _share_for_speed(
         self, student: Student, groups: tuple[BlockGroups, ...], scores: tuple[BlockScores, ...]
@@ -236,12 +208,12 @@ class _PruneRun:
 
     def finish(self) -> Pruned:
         """Keep the student of the last round as that of the run, and measure what came of it all."""
-        rounds = [load_student(self.folder(number)) for number in range(1, self.config.rounds + 1)]
+        numbers = range(1, self.config.rounds + 1)
+        rounds = [load_student(round_folder(self.out, number)) for number in numbers]
         models = [self.before, *(model for model, _ in rounds)]
-        names = ["before", *(f"round {number}" for number in range(1, len(models)))]
         self.say("measuring time and quality")
         times = paired_latency([self.to_graph(model) for model in models], threads=1)
-        rows = tuple(map(_row, names, models, times, self._quality(models)))
+        rows = tuple(map(_row, names(len(models)), models, times, self._quality(models)))
         folder = self.out / "student"
         save_student(models[-1], folder, self._provenance([of for _, of in rounds], rows[-1].quality))
         made = Pruned(folder, rows)

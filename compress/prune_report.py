@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from earkit.runtime.atomic import write_text
+from earkit.runtime.text_table import text_table
 
 FILE = "prune.json"
 
@@ -47,12 +48,7 @@ def table(rows: Sequence[Row]) -> str:
     """Write the figures for a person."""
     first, tasks = rows[0], list(rows[0].quality)
     head = ["", "blocks", "parameters", "multiply-adds", "10 s of audio", "", *tasks]
-    lines = [head, *(_cells(row, first, tasks) for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    aligned = (
-        "  ".join(f"{cell:>{width}}" for cell, width in zip(line, widths, strict=True)) for line in lines
-    )
-    return "\n".join(aligned)
+    return text_table([head, *(_cells(row, first, tasks) for row in rows)], left=())
 
 
 def _cells(row: Row, first: Row, tasks: Sequence[str]) -> list[str]:

@@ -7,7 +7,7 @@ it was.
 
 import copy
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -23,24 +23,23 @@ from earkit.compress.prune_config import Target
 from earkit.compress.prune_cost import SECONDS
 from earkit.compress.prune_importance import Importance
 from earkit.compress.prune_report import Pruned, Row
+from earkit.compress.prune_rounds import begin, budget_of, names, round_folder, steps_of
 from earkit.compress.prune_teacher_shape import layer_groups, settled, smaller, teacher_cost
 from earkit.distill import checkpoint
-from earkit.distill.config import build, override, read_toml, to_toml
+from earkit.distill.config import build, override, read_toml
 from earkit.distill.data.batches import Batch, DataConfig, crop_batches
 from earkit.distill.data.corpus import Corpus
-from earkit.distill.data.segments import SegmentBatch, SegmentConfig
+from earkit.distill.data.segments import SegmentConfig
 from earkit.distill.device import processes
-from earkit.distill.dinosr import DinoSR, DinoSRConfig, encode, load_teacher, save_teacher, standardise
+from earkit.distill.dinosr import DinoSR, encode, load_teacher, save_teacher, standardise
 from earkit.distill.masking import MaskConfig, span_mask
-from earkit.distill.retention import Retention, hold_out
+from earkit.distill.retention import Retention, hold_out, layers_of
 from earkit.distill.schedule import OptimConfig
 from earkit.distill.stopwatch import Stopwatch
 from earkit.distill.teachers.huggingface import DINOSR_EPSILON, Teacher
 from earkit.distill.teachers.resolve import STUDENT, find
 from earkit.distill.teaching import TeacherAtWork
-from earkit.distill.trace import Needs
 from earkit.distill.training import LoopConfig, Progress, Say, Training
-from earkit.runtime.atomic import write_text
 from earkit.runtime.audio import SAMPLE_RATE
 from earkit.runtime.errors import CheckpointError, ConfigError
 
@@ -180,16 +179,12 @@ def prune_teacher(
     config: PruneTeacherConfig, corpus: Corpus, out: Path, *, report: Report, say: Say
 ) -> Pruned:
     """Prune in the run folder `out`, going on where it was stopped; the result is in its `teacher`."""
-    if processes().num_processes > 1:
-        raise ConfigError("pruning runs in one process: start it without accelerate launch or torchrun")
-    out.mkdir(parents=True, exist_ok=True)
-    write_text(out / "config.toml", to_toml(config))
+    begin(config, out)
     training, held = hold_out(corpus)
     before = load_teacher(Path(config.start))
     models, layers = [before], tuple(range(before.config.depth))
     for number in range(1, config.rounds + 1):
-        folder, share = out / f"round-{number}", config.steps // config.rounds
-        steps = share if number < config.rounds else config.steps - share * (config.rounds - 1)
+        folder, steps = round_folder(out, number), steps_of(number, config.rounds, config.steps)
         pruned, layers = _begun(folder, before) or _pruned(config, training, models, layers, number)
         say(
             f"round {number} of {config.rounds}: {pruned.config.depth} layers with "
@@ -220,18 +215,14 @@ def _pruned(
     config: PruneTeacherConfig, corpus: Corpus, models: list[DinoSR], layers: tuple[int, ...], number: int
 ) -> tuple[DinoSR, tuple[int, ...]]:
     """Prune the last of the models as far as a round goes. layers: those it has of the first one."""
-    before, target = models[0], config.target
-    field_ = "parameters" if target.params else "multiply_adds"
-
-    def spent(shape: DinoSRConfig) -> int:
-        return int(getattr(teacher_cost(shape), field_))
-
-    whole = spent(before.config)
-    share = target.params or target.macs
-    end = share * whole if share <= 1 else share
-    learner = _Recovering(config, corpus, Recovery(models[-1], before, layers))
-    budget = whole + (end - whole) * number / config.rounds
-    made, kept = smaller(models[-1], _scores(learner, config), spent, budget)
+    budget = budget_of(config.target, teacher_cost(models[0].config))
+    learner = _Recovering(config, corpus, Recovery(models[-1], models[0], layers))
+    made, kept = smaller(
+        models[-1],
+        _scores(learner, config),
+        lambda shape: budget.spent(teacher_cost(shape)),
+        budget.after(number, config.rounds),
+    )
     return made, tuple(layers[k] for k in kept)
 
 
@@ -277,11 +268,10 @@ def _lots(model: DinoSR, seed: int) -> dict[str, Tensor]:
 
 
 def _rows(models: list[DinoSR], training: Corpus, held: Corpus) -> tuple[Row, ...]:
-    names = ["before", *(f"round {number}" for number in range(1, len(models)))]
     times = _times(models)
     quality = _quality(models, training, held)
     rows = []
-    for name, model, milliseconds, kept in zip(names, models, times, quality, strict=True):
+    for name, model, milliseconds, kept in zip(names(len(models)), models, times, quality, strict=True):
         config, counted = model.config, teacher_cost(model.config)
         rows.append(
             Row(
@@ -325,21 +315,5 @@ def _quality(models: list[DinoSR], training: Corpus, held: Corpus) -> list[dict[
     retention = Retention.prepare(training, held, data, works[:1]) if held.clips else None
     if retention is None:
         return [{} for _ in models]
-    found = []
-    for work in works:
-        parts = [_features(work, batches) for batches in (retention.train, retention.held)]
-        scores = retention.probes.scores(*parts)
-        reference = retention.teacher_scores
-        found.append({task: round(score / max(reference[task], 1e-9), 4) for task, score in scores.items()})
-    return found
-
-
-def _features(work: TeacherAtWork, batches: Sequence[SegmentBatch]) -> dict[int, list[Tensor]]:
-    """Frames of every layer by segment, on the grid of students."""
-    layers = range(1, work.teacher.layers + 1)
-    found: dict[int, list[Tensor]] = {k: [] for k in layers}
-    for batch in batches:
-        targets = work.live(batch.audio, batch.lengths, Needs(frozenset(layers)))
-        for k in layers:
-            found[k] += [x[there] for x, there in zip(targets.hidden[k], targets.valid, strict=True)]
-    return found
+    parts = (retention.train, retention.held)
+    return [retention.kept(*(layers_of(work, batches) for batches in parts)) for work in works]

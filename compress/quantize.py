@@ -4,6 +4,7 @@ For speed: int8 arithmetic, dynamic or static. For size: those, and whatever sto
 """
 
 import dataclasses
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -16,18 +17,17 @@ from earkit.compress.calibration import METHODS, Ranges, calibrate
 from earkit.compress.calibration_clips import CalibrationClips
 from earkit.compress.fidelity import Fidelity, Parent
 from earkit.compress.gate import Candidate, Goal, Measured, best, measure, unlike
-from earkit.compress.graph import JUDGED_BY, Samples, copy
+from earkit.compress.graph import JUDGED_BY, Samples
 from earkit.compress.int8 import dynamic_int8, static_int8
 from earkit.compress.invariance import invariance
 from earkit.compress.sensitivity import mixed_int8, sensitivities
 from earkit.compress.weight_storage import eight_bits, four_bits, half
-from earkit.runtime.atomic import refuse_unwritable, replacing, write_text
+from earkit.runtime.atomic import replacing, write_text
 from earkit.runtime.errors import ConfigError
 from earkit.runtime.machine import machine
-from earkit.runtime.model_card import model_card
-from earkit.runtime.model_file import KEY, Latency, ModelInfo, read_model_file
+from earkit.runtime.model_file import Latency, ModelInfo, read_model_file
 from earkit.runtime.paired_latency import SECONDS
-from earkit.runtime.seal import sealed
+from earkit.runtime.write_model_file import card_of, refuse_place, write_model_file
 
 PACKAGES = ("earkit", "onnx", "onnxruntime", "optimum", "optimum-onnx")
 SHARES = (1 / 8, 1 / 4, 1 / 2)
@@ -65,31 +65,22 @@ def quantize(
     """
     info = read_model_file(model)
     _refuse(info, model, out)
-    refuse_place(out, folder or model.parent)
+    refuse_place(out or (folder or model.parent) / "quantized.onnx")
     proto = onnx.load(model)
     tried = try_all(Parent(proto, clips), goal, say)
     say("timing all, in turns")
     candidates, fidelities = zip(*tried, strict=True)
     winner, rows = verified(measure(proto, candidates, fidelities, goal), goal)
-    if not winner and not out and not folder:
-        return Quantized(model, model.with_suffix(".md"), info, "", rows)
     suffix = f"-{winner.candidate.weights}" if winner else ""
-    file = out or (folder / f"{info.name}{suffix}.onnx" if folder else _beside(model, suffix))
+    file = out or (folder or model.parent) / f"{info.name if folder else model.stem}{suffix}.onnx"
     if winner:
-        proto, info = winner.candidate.proto, describe(info, winner)
-    _write(file, proto, info)
-    return Quantized(file, file.with_suffix(".md"), info, winner.candidate.name if winner else "", rows)
-
-
-def _beside(model: Path, suffix: str) -> Path:
-    return model.with_name(f"{model.stem}{suffix}.onnx")
-
-
-def refuse_place(out: Path | None, folder: Path) -> None:
-    """Refuse a file that cannot be written, or a folder that cannot be written to, before any work."""
-    if out is not None and out.suffix != ".onnx":
-        raise ConfigError(f"a model file ends in .onnx: give --out {out.with_suffix('.onnx')}, not {out}")
-    refuse_unwritable(*((out, out.with_suffix(".md")) if out else (folder / "quantized.onnx",)))
+        onnx.checker.check_model(winner.candidate.proto, full_check=True)
+        info = write_model_file(file, winner.candidate.proto, describe(info, winner))
+    elif file != model:
+        with replacing(file) as temporary:
+            shutil.copyfile(model, temporary)
+        write_text(card_of(file), info.card)
+    return Quantized(file, card_of(file), info, winner.candidate.name if winner else "", rows)
 
 
 def _refuse(info: ModelInfo, model: Path, out: Path | None) -> None:
@@ -179,35 +170,20 @@ def small(proto: onnx.ModelProto, ranges: Ranges, sounds: list[Samples]) -> Iter
 
 def describe(info: ModelInfo, chosen: Measured) -> ModelInfo:
     """Describe the quantized file by its parent's description and what was measured."""
-    proto, fidelity = chosen.candidate.proto, chosen.fidelity
+    fidelity = chosen.fidelity
     judged = next(name for name in JUDGED_BY if name in info.outputs)
     drift = {judged: 1 - fidelity.cosine, f"{judged}, worst": 1 - fidelity.worst_cosine}
     drift |= {f"{judged}, in {'steps' if info.stream else 'a batch'}": 1 - fidelity.together}
     drift |= {"tokens": 1 - fidelity.tokens} if fidelity.tokens is not None else {}
     drift |= {"frames": fidelity.frames} if fidelity.frames is not None else {}
-    made = dataclasses.replace(
+    return dataclasses.replace(
         info,
         name=f"{info.name}-{chosen.candidate.weights}",
         precision=chosen.candidate.name,
-        megabytes=round(chosen.megabytes, 3),
         quality=info.quality
         | {f"{task}, of float": round(kept, 4) for task, kept in fidelity.probes.items()},
         drift={name: round(max(value, 0.0), 6) for name, value in drift.items()},
         latency=tuple(Latency(SECONDS, s.threads, round(s.milliseconds, 3)) for s in chosen.speeds),
         machine=machine(),
-        operators=tuple(sorted({node.op_type for node in proto.graph.node})),
         versions=info.versions | {name: version(name) for name in PACKAGES},
-        card="",
     )
-    return dataclasses.replace(made, card=model_card(made))
-
-
-def _write(file: Path, proto: onnx.ModelProto, info: ModelInfo) -> None:
-    """Write the file and its card, whole or not at all."""
-    written = copy(proto)
-    onnx.helper.set_model_props(written, {KEY: info.to_json()})
-    onnx.checker.check_model(written, full_check=True)
-    with replacing(file) as temporary:
-        temporary.write_bytes(sealed(written.SerializeToString()))
-        read_model_file(temporary)
-    write_text(file.with_suffix(".md"), info.card)

@@ -5,6 +5,7 @@ they cost time then and memory later, and neither speed up nor slow down a run.
 """
 
 from collections.abc import Mapping
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from earkit.compress.graph import copy, weights
+from earkit.compress.graph import weights
 
 Floats = NDArray[np.float32]
 
@@ -25,7 +26,7 @@ _MOST = 15.9  # of a multiplier: 8 times it is an int8
 
 def eight_bits(proto: onnx.ModelProto) -> onnx.ModelProto:
     """Store weights as int8 with a scale for each output channel, and compute in float."""
-    made = copy(proto)
+    made = deepcopy(proto)
     axes = _output_axes(made)
     for weight in list(made.graph.initializer):
         if weight.name not in axes:
@@ -48,7 +49,7 @@ def four_bits(proto: onnx.ModelProto) -> onnx.ModelProto:
     A block of a channel's weights z is stored as z = round(m q), q an integer from -8 to 7 and m a float16
     for the block. Not as ONNX's int4, which onnxruntime 1.20 cannot yet cast.
     """
-    made = copy(proto)
+    made = deepcopy(proto)
     axes = {n.input[0]: _axis(n) for n in made.graph.node if n.op_type == "DequantizeLinear"}
     shared: dict[str, NDArray[Any]] = {
         "four": np.array(4, np.uint8),
@@ -83,7 +84,7 @@ def half(proto: onnx.ModelProto) -> onnx.ModelProto:
 
     Those that quantization brought stay: scales decide by what everything is multiplied.
     """
-    made = copy(proto)
+    made = deepcopy(proto)
     scales = {
         name
         for node in made.graph.node

@@ -6,7 +6,7 @@ A folder of two files: `student.safetensors`, and `student.json` which describes
 import dataclasses
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,10 @@ from earkit.distill.config import build
 from earkit.distill.losses.csr import CSR, CSRConfig
 from earkit.distill.losses.matryoshka import truncate
 from earkit.distill.student import Student, StudentConfig
-from earkit.runtime.errors import CheckpointError, StorageError
+from earkit.distill.teachers.resolve import STUDENT
+from earkit.runtime.errors import CheckpointError, StorageError, reason
 
-WEIGHTS, DESCRIPTION = "student.safetensors", "student.json"
+WEIGHTS, DESCRIPTION = "student.safetensors", STUDENT
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,27 @@ def save_student(model: DistilledStudent, folder: Path, provenance: Provenance) 
         raise StorageError(f"could not write the student to {folder}: {error}") from error
 
 
+def newest_student(runs: Path = Path("runs")) -> Path:
+    """Find the run whose student was written last."""
+    students = sorted(runs.glob(f"*/student/{DESCRIPTION}"), key=lambda file: file.stat().st_mtime)
+    if not students:
+        raise CheckpointError(f"there is no student in any run in {runs}: make one with `kit distill`")
+    return students[-1].parent.parent
+
+
+def run_meant(place: Path | None, say: Callable[[str], None]) -> Path:
+    """Take a place, or without one the newest run with a student, which is said."""
+    if place is None:
+        place = newest_student()
+        say(f"taking the newest run with a student, {place}")
+    return place
+
+
+def run_of(folder: Path) -> Path:
+    """Give the run that a student folder is of; one that lies elsewhere stands for itself."""
+    return folder.parent if folder.name == "student" else folder
+
+
 def find_student(place: Path) -> Path:
     """Find the student folder of a run, or take the folder itself."""
     for folder in (place, place / "student", Path("runs") / place / "student"):
@@ -137,8 +159,7 @@ def load_student(place: Path) -> tuple[DistilledStudent, Provenance]:
         provenance = Provenance(**values)
         model.load_state_dict(state)
     except (OSError, SafetensorError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:200]
         raise CheckpointError(
-            f"{folder} is not a whole student folder ({reason}): distil it again"
+            f"{folder} is not a whole student folder ({reason(error)}): distil it again"
         ) from error
     return model.eval(), provenance

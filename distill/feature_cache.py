@@ -21,7 +21,7 @@ from torch import Tensor
 
 from earkit.distill.data.corpus import Corpus, Progress, Skipped
 from earkit.distill.data.segments import SegmentConfig, segments, segments_once
-from earkit.distill.pooling import student_frames
+from earkit.distill.front_end import student_frames
 from earkit.distill.trace import Needs, PairShape, QueryKeyValue, Targets
 from earkit.runtime.atomic import replacing, write_text
 from earkit.runtime.errors import CheckpointError, ConfigError, StorageError

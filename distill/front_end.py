@@ -20,6 +20,8 @@ WINDOW = 400  # samples, 25 ms
 HOP = 160  # samples, 10 ms
 FRAME = 640
 """Samples per frame of a student: 40 ms."""
+CENTRE = 360
+"""Sample in the middle of what a student's first frame stands for."""
 LEAD = 80
 """Samples before a student's frame at which its first window begins: the four windows share its centre."""
 FLOOR = 1e-6

@@ -10,18 +10,13 @@ key is the mean of the raw attention scores.
 import torch
 from torch import Tensor
 
-from earkit.distill.data.segments import STUDENT_HOP
+from earkit.distill.front_end import FRAME, student_frames
 from earkit.distill.teachers.huggingface import TeacherFrames
 from earkit.distill.trace import QueryKeyValue, Targets
 
 _BEGIN = 40  # sample at which student frame 0 begins
 _LEAST_COVERED = 0.5 - 1e-6  # of a student frame that counts; less rounding
 _LEAST_PROBABILITY = 1e-8  # so that its logarithm is finite
-
-
-def student_frames(lengths: Tensor) -> Tensor:
-    """Frames that the student makes of so many samples."""
-    return torch.div(lengths + STUDENT_HOP - 1, STUDENT_HOP, rounding_mode="floor")
 
 
 def pooling_matrix(teacher_frames: int, student_frames: int, hop: float, first_centre: float) -> Tensor:
@@ -64,10 +59,10 @@ def pool(frames: TeacherFrames, lengths: Tensor, hop: float, first_centre: float
 def _overlap(teacher: Tensor, student: Tensor, hop: float, first_centre: float) -> Tensor:
     """Share of each student frame that each teacher frame covers; both by number, broadcast together."""
     teacher_begin = first_centre - hop / 2 + hop * teacher.double()
-    student_begin = (_BEGIN + STUDENT_HOP * student).double()
+    student_begin = (_BEGIN + FRAME * student).double()
     begin = torch.maximum(teacher_begin, student_begin)
-    end = torch.minimum(teacher_begin + hop, student_begin + STUDENT_HOP)
-    return (end - begin).clamp(min=0) / STUDENT_HOP
+    end = torch.minimum(teacher_begin + hop, student_begin + FRAME)
+    return (end - begin).clamp(min=0) / FRAME
 
 
 def _taps(student_frames: int, hop: float, first_centre: float) -> tuple[Tensor, Tensor]:
@@ -76,9 +71,9 @@ def _taps(student_frames: int, hop: float, first_centre: float) -> tuple[Tensor,
     Some may lie before the first or behind the last of a clip.
     """
     student = torch.arange(student_frames).unsqueeze(1)
-    begin = _BEGIN + STUDENT_HOP * student.double()
+    begin = _BEGIN + FRAME * student.double()
     first = torch.floor((begin - first_centre) / hop + 0.5).long()
-    taps = first + torch.arange(int(STUDENT_HOP / hop) + 2)
+    taps = first + torch.arange(int(FRAME / hop) + 2)
     shares = _overlap(taps, student, hop, first_centre)
     used = shares.any(0)
     return taps[:, used], shares[:, used].float()

@@ -17,7 +17,7 @@ from earkit.distill.data.augment import AugmentConfig, augment
 from earkit.distill.data.corpus import Clip, Corpus
 from earkit.distill.data.segments import SegmentBatch, SegmentConfig, segments, segments_once
 from earkit.distill.distilled import DistilledStudent
-from earkit.distill.front_end import FRAME
+from earkit.distill.front_end import CENTRE, FRAME
 from earkit.distill.speech.synthetic_corpus import parse_spans
 from earkit.distill.teaching import TeacherAtWork
 from earkit.distill.trace import Needs
@@ -29,7 +29,6 @@ MOST = 120
 """Segments of either part that are probed."""
 CLUSTERS = 48
 RIDGE = 1e-2
-CENTRE = 360  # samples, of a student's frame
 DISTURBED = AugmentConfig(room=0.5, noise=1.0, noise_snr=(5.0, 20.0), telephone=0.2, gain=0.5)
 """What tokens have to withstand."""
 
@@ -101,12 +100,16 @@ class Retention:
             return None
         return cls(*(_taught(corpus, data, teacher) for corpus in (training, held)))
 
-    def measure(self, model: DistilledStudent) -> dict[str, float]:
-        """Student's score over the teacher's by task; with tokens, their unit edit distance under noise."""
-        scores = self.probes.scores(_layers(model, self.train), _layers(model, self.held))
-        found = {
+    def kept(self, train: Features, held: Features) -> dict[str, float]:
+        """Score of another network over the teacher's by task, from what it makes of the same segments."""
+        scores = self.probes.scores(train, held)
+        return {
             task: round(score / max(self.teacher_scores[task], 1e-9), 4) for task, score in scores.items()
         }
+
+    def measure(self, model: DistilledStudent) -> dict[str, float]:
+        """Student's score over the teacher's by task; with tokens, their unit edit distance under noise."""
+        found = self.kept(_layers(model, self.train), _layers(model, self.held))
         if model.token_head is not None:
             found["unit_edit_distance"] = round(_token_drift(model, self.held), 4)
         return found
@@ -139,15 +142,21 @@ class _Taught:
 
 def _taught(corpus: Corpus, data: SegmentConfig, teacher: TeacherAtWork) -> _Taught:
     batches = some_segments(corpus, data)
+    cut = segments(corpus, data)
+    order = [cut[segment] for batch in batches for segment in batch.segments]
+    clips, starts = [corpus.clips[s.clip] for s in order], [s.start for s in order]
+    return _Taught(Part(clips, starts, layers_of(teacher, batches)), batches)
+
+
+def layers_of(teacher: TeacherAtWork, batches: Sequence[SegmentBatch]) -> Features:
+    """Run a teacher: frames of all its layers, on the grid of students."""
     layers = range(1, teacher.teacher.layers + 1)
     features: dict[int, list[Tensor]] = {k: [] for k in layers}
     for batch in batches:
         targets = teacher.live(batch.audio, batch.lengths, Needs(frozenset(layers)))
         for k in layers:
             features[k] += [x[there].cpu() for x, there in zip(targets.hidden[k], targets.valid, strict=True)]
-    cut = segments(corpus, data)
-    order = [cut[segment] for batch in batches for segment in batch.segments]
-    return _Taught(Part([corpus.clips[s.clip] for s in order], [s.start for s in order], features), batches)
+    return features
 
 
 @torch.no_grad()

@@ -7,6 +7,7 @@ stream) of so many samples, what follows from that is computed now, and GELU is 
     gelu(x)  ~  x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))
 """
 
+import copy
 import math
 import tempfile
 from pathlib import Path
@@ -18,7 +19,7 @@ from onnx import NodeProto, helper, numpy_helper
 from onnxruntime.tools.onnx_model_utils import make_dim_param_fixed
 
 from earkit.runtime.errors import CheckpointError
-from earkit.runtime.inference import open_graph, pad, play, run
+from earkit.runtime.inference import cosine, open_graph, pad, play, run
 from earkit.runtime.model_file import ModelInfo
 from earkit.runtime.trial_sounds import sounds
 
@@ -36,8 +37,7 @@ _CONSTANTS = {
 
 def fixed_shape(proto: onnx.ModelProto, samples: int) -> onnx.ModelProto:
     """Fix the batch to 1 and the audio to so many samples."""
-    made = onnx.ModelProto()
-    made.CopyFrom(proto)
+    made = copy.deepcopy(proto)
     for name, size in (("batch", 1), ("samples", samples)):
         make_dim_param_fixed(made.graph, name, size)
     made = _computed(made)
@@ -117,9 +117,8 @@ def fixed_drift(
             inputs = pad([heard, np.zeros(samples, np.float32)])  # the second one for its length alone
             after = run(own, {name: each[:1] for name, each in inputs.items()})
         for name in {"embedding", "frames", "scores"} & set(before):
-            a, b = before[name].ravel(), after[name].ravel()[: before[name].size]
-            cosine = float(a @ b / max(float(np.linalg.norm(a) * np.linalg.norm(b)), 1e-9))
-            found[name] = float(np.maximum(found.get(name, 0.0), round(1 - cosine, 6)))  # NaN stays
+            likeness = cosine(before[name], after[name].ravel()[: before[name].size])
+            found[name] = float(np.maximum(found.get(name, 0.0), round(1 - likeness, 6)))  # NaN stays
     for name, drift in found.items():
         if not drift <= 1 - LEAST_COSINE:
             raise CheckpointError(

@@ -11,11 +11,10 @@ from onnxruntime.tools.ort_format_model.ort_model_processor import OrtFormatMode
 from earkit.export.fixed_shape import fixed_drift, fixed_shape
 from earkit.export.mobile_usability import Usability, usability, usability_table
 from earkit.runtime.atomic import replacing, write_text
-from earkit.runtime.errors import CheckpointError, ConfigError
+from earkit.runtime.errors import CheckpointError, ConfigError, reason
 from earkit.runtime.inference import STEP
-from earkit.runtime.model_card import model_card
-from earkit.runtime.model_file import KEY, REFUSALS, ModelInfo, read_model_file
-from earkit.runtime.seal import sealed
+from earkit.runtime.model_file import REFUSALS, ModelInfo, read_model_file
+from earkit.runtime.write_model_file import card_of, write_model_file
 
 BROWSERS_LACK = frozenset({"ConvInteger"})
 """Operators of our files that onnxruntime-web does not have."""
@@ -47,7 +46,7 @@ def for_phones(file: Path, seconds: float) -> Mobile:
     """
     ort, config = _ort(file)
     fixed, found = _fixed(file, seconds)
-    return Mobile(ort, config, fixed, fixed.with_suffix(".md"), found)
+    return Mobile(ort, config, fixed, card_of(fixed), found)
 
 
 def _fixed(file: Path, seconds: float) -> tuple[Path, tuple[Usability, ...]]:
@@ -57,23 +56,10 @@ def _fixed(file: Path, seconds: float) -> tuple[Path, tuple[Usability, ...]]:
     drift = fixed_drift(proto, made, info, samples)
     found = usability(made)
     own = dataclasses.replace(
-        info,
-        name=f"{info.name}-fixed",
-        samples=samples,
-        megabytes=round(made.ByteSize() / 1e6, 3),
-        drift=drift,
-        latency=(),
-        machine="",
-        operators=tuple(sorted({node.op_type for node in made.graph.node})),
-        card="",
+        info, name=f"{info.name}-fixed", samples=samples, drift=drift, latency=(), machine=""
     )
-    own = dataclasses.replace(own, card=f"{model_card(own)}\n{usability_table(found)}")
-    onnx.helper.set_model_props(made, {KEY: own.to_json()})
     place = file.with_name(f"{file.stem}-fixed.onnx")
-    with replacing(place) as temporary:
-        temporary.write_bytes(sealed(made.SerializeToString()))
-        read_model_file(temporary)
-    write_text(place.with_suffix(".md"), own.card)
+    write_model_file(place, made, own, remarks=f"\n{usability_table(found)}")
     return place, found
 
 
@@ -94,9 +80,8 @@ def _ort(file: Path) -> tuple[Path, Path]:
                 disabled_optimizers=["NchwcTransformer"],
             )
         except REFUSALS as error:
-            reason = " ".join(str(error).split())[:200]
             raise CheckpointError(
-                f"{file} cannot be made an .ort file ({reason}): leave out --mobile"
+                f"{file} cannot be made an .ort file ({reason(error)}): leave out --mobile"
             ) from error
         needed: dict[str, dict[int, set[str]]] = {}
         OrtFormatModelProcessor(str(temporary), needed, None).process()

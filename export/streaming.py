@@ -18,7 +18,7 @@ from earkit.distill.distilled import DistilledStudent
 from earkit.distill.front_end import FRAME, HOP, LEAD, WINDOW, student_frames
 from earkit.export.folded_fourier import FoldedLogMel, fold_front_end
 from earkit.export.graph import Selection, to_onnx, token_head
-from earkit.export.verify import differences, reference, refuse_drift
+from earkit.export.verify import differences, gather, reference
 from earkit.runtime.errors import ConfigError
 from earkit.runtime.inference import STEP, open_graph, play
 from earkit.runtime.model_file import Stream
@@ -161,7 +161,6 @@ def verify_stream(proto: onnx.ModelProto, model: DistilledStudent, selection: Se
         given = play(session, [clips[i] for i in together])
         for row, i in enumerate(together):
             own = {name: each[row : row + 1] for name, each in given.items()}
-            drift = differences(own, wanted[i])
-            refuse_drift(drift, f"in a stream of {SECONDS[i]:g} s, one of {len(together)}")
-            found = {name: max(value, found.get(name, 0.0)) for name, value in drift.items()}
+            where = f"in a stream of {SECONDS[i]:g} s, one of {len(together)}"
+            gather(found, differences(own, wanted[i]), where)
     return found

@@ -1,39 +1,37 @@
 """Export: a distilled student of a run becomes one verified model file, with its card beside it."""
 
 import dataclasses
-import hashlib
 import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from math import prod
 from pathlib import Path
-from typing import Any
 
 import onnx
 import torch
 
 from earkit.distill.distilled import (
-    DESCRIPTION,
     WEIGHTS,
     DistilledStudent,
     Provenance,
     find_student,
     load_student,
+    run_meant,
+    run_of,
 )
 from earkit.distill.front_end import FRAME, HOP, LEAD, WINDOW
 from earkit.distill.student import StudentConfig
 from earkit.export.graph import OPSET, Selection, clip_graph, select
 from earkit.export.streaming import stream_graph, verify_stream
 from earkit.export.verify import verify
-from earkit.runtime.atomic import refuse_unwritable, replacing, write_text
 from earkit.runtime.audio import SAMPLE_RATE
-from earkit.runtime.errors import CheckpointError, ConfigError
+from earkit.runtime.checksum import sha256
+from earkit.runtime.errors import CheckpointError
 from earkit.runtime.machine import machine
-from earkit.runtime.model_card import model_card
-from earkit.runtime.model_file import KEY, SCHEMA, Latency, ModelInfo, Sparse, Tokens, read_model_file
+from earkit.runtime.model_file import SCHEMA, Latency, ModelInfo, Sparse, Tokens
 from earkit.runtime.paired_latency import SECONDS, paired_latency
-from earkit.runtime.seal import sealed
+from earkit.runtime.write_model_file import card_of, refuse_place, write_model_file
 
 PACKAGES = ("earkit", "torch", "onnx", "onnxscript", "onnxruntime")
 
@@ -47,14 +45,6 @@ class Exported:
     file: Path
     card: Path
     info: ModelInfo
-
-
-def newest_student(runs: Path = Path("runs")) -> Path:
-    """Find the run whose student was written last."""
-    students = sorted(runs.glob(f"*/student/{DESCRIPTION}"), key=lambda file: file.stat().st_mtime)
-    if not students:
-        raise CheckpointError(f"there is no student in any run in {runs}: make one with `kit distill`")
-    return students[-1].parent.parent
 
 
 def export_student(
@@ -72,37 +62,29 @@ def export_student(
     place: run or student folder; without it, the newest run in `runs`, which is said. out: the file; without
     it, <name>.onnx in the run. outputs, depth, codebook: see `select`.
     """
-    if place is None:
-        place = newest_student()
-        say(f"taking the newest run with a student, {place}")
-    if out is not None and out.suffix != ".onnx":
-        raise ConfigError(f"a model file ends in .onnx: give --out {out.with_suffix('.onnx')}, not {out}")
-    folder = find_student(place)
+    folder = find_student(run_meant(place, say))
     model, provenance = load_student(folder)
     _refuse_not_finite(model, folder)
     selection = select(model, outputs, depth, codebook, streaming=streaming)
     name = provenance.name + (f"-depth{depth}" if depth else "") + ("-stream" if streaming else "")
-    file = out or (folder.parent if folder.name == "student" else folder) / f"{name}.onnx"
-    card = file.with_suffix(".md")
-    refuse_unwritable(file, card)
-    with replacing(file) as temporary:
-        measured: dict[str, Any] = {}
-        if streaming:
-            proto, stream = stream_graph(model, selection)
-            measured = {"stream": stream, "drift": verify_stream(proto, model, selection)}
-        else:
-            proto = clip_graph(model, selection)
-            measured = {"drift": verify(proto, model, selection)}
-        measured |= {"latency": (_latency(proto),), "machine": machine()}
-        sha256 = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
-        info = _description(model, selection, provenance, proto)
-        info = dataclasses.replace(info, name=name, parent_sha256=sha256, **measured)
-        info = dataclasses.replace(info, card=model_card(info))
-        onnx.helper.set_model_props(proto, {KEY: info.to_json()})
-        temporary.write_bytes(sealed(proto.SerializeToString()))
-        read_model_file(temporary)
-    write_text(card, info.card)
-    return Exported(file, card, info)
+    file = out or run_of(folder) / f"{name}.onnx"
+    refuse_place(file)
+    if streaming:
+        proto, stream = stream_graph(model, selection)
+        drift = verify_stream(proto, model, selection)
+    else:
+        proto, stream = clip_graph(model, selection), None
+        drift = verify(proto, model, selection)
+    info = dataclasses.replace(
+        _description(model, selection, provenance, proto),
+        name=name,
+        stream=stream,
+        drift=drift,
+        latency=(_latency(proto),),
+        machine=machine(),
+        parent_sha256=sha256(folder / WEIGHTS),
+    )
+    return Exported(file, card_of(file), write_model_file(file, proto, info))
 
 
 def _latency(proto: onnx.ModelProto) -> Latency:
@@ -142,7 +124,6 @@ def _description(
         classes=has.classes if "scores" in selection.outputs else (),
         depth=selection.depth,
         parameters=sum(prod(each.dims) for each in floats),
-        megabytes=round(proto.ByteSize() / 1e6, 3),
         teachers=tuple(Path(teacher).name for teacher in provenance.teachers),  # no paths of the machine
         data=Path(provenance.data).name,
         licences=provenance.licences,
@@ -150,7 +131,6 @@ def _description(
         steps=provenance.steps,
         quality=provenance.figures,
         opset=OPSET,
-        operators=tuple(sorted({node.op_type for node in proto.graph.node})),
         versions={"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
     )
 

@@ -35,18 +35,19 @@ def verify(proto: onnx.ModelProto, model: DistilledStudent, selection: Selection
     alone = []
     for clip, seconds in zip(clips, SECONDS, strict=True):
         alone.append((run(session, pad([clip])), reference(model, selection, clip)))
-        _gather(found, differences(*alone[-1]), f"in a clip of {seconds:g} s")
+        gather(found, differences(*alone[-1]), f"in a clip of {seconds:g} s")
     for batch in BATCHES:
         given = run(session, pad([clips[i] for i in batch]))
         for row, i in enumerate(batch):
             where = f"in a clip of {SECONDS[i]:g} s within a batch of {len(batch)}"
             own = {name: each[row : row + 1] for name, each in given.items()}
-            _gather(found, differences(own, alone[i][1]), where)
-            _gather(found, _changes(own, alone[i][0]), where)
+            gather(found, differences(own, alone[i][1]), where)
+            gather(found, _changes(own, alone[i][0]), where)
     return found
 
 
-def _gather(found: dict[str, float], drift: Mapping[str, float], where: str) -> None:
+def gather(found: dict[str, float], drift: Mapping[str, float], where: str) -> None:
+    """Keep the largest difference of each output, unless one is above the tolerance."""
     refuse_drift(drift, where)
     for name, value in drift.items():
         found[name] = max(value, found.get(name, 0.0))

@@ -16,24 +16,13 @@ def replacing(path: Path) -> Iterator[Path]:
     When the block fails, the old file stands untouched and the temporary one is removed; when the process
     is killed, the old file stands and a hidden `.part` file stays beside it.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.touch(exist_ok=False)
+    with _beside(path) as temporary:
         mode = temporary.stat().st_mode  # what the umask leaves; the block's writer may set its own
         yield temporary
         with temporary.open("rb+") as written:
             os.fsync(written.fileno())
         temporary.chmod(mode)
         temporary.replace(path)
-    except EarkitError:
-        raise
-    except OSError as error:
-        raise StorageError(
-            f"could not write {path}: {error.strerror or error}; free some space or choose another place"
-        ) from error
-    finally:
-        _remove(temporary)
 
 
 def refuse_unwritable(*files: Path) -> None:
@@ -41,16 +30,8 @@ def refuse_unwritable(*files: Path) -> None:
     for file in files:
         if file.is_dir():
             raise StorageError(f"could not write {file}: there is a folder of that name; give another name")
-        probe = file.with_name(f".{file.name}.{secrets.token_hex(4)}.part")
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            probe.touch(exist_ok=False)
-        except OSError as error:
-            raise StorageError(
-                f"could not write {file}: {error.strerror or error}; free some space or choose another place"
-            ) from error
-        finally:
-            _remove(probe)
+        with _beside(file):
+            pass
 
 
 def write_text(path: Path, text: str) -> None:
@@ -69,7 +50,20 @@ def append(path: Path, text: str) -> None:
         raise StorageError(f"could not write {path}: {error.strerror or error}; free some space") from error
 
 
-def _remove(temporary: Path) -> None:
-    """Without an error of its own, which would hide the one that led here."""
-    with suppress(OSError):
-        temporary.unlink()
+@contextmanager
+def _beside(path: Path) -> Iterator[Path]:
+    """Give an empty temporary file beside a path, which is gone afterwards; what fails is one sentence."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.touch(exist_ok=False)
+        yield temporary
+    except EarkitError:
+        raise
+    except OSError as error:
+        raise StorageError(
+            f"could not write {path}: {error.strerror or error}; free some space or choose another place"
+        ) from error
+    finally:
+        with suppress(OSError):  # one of its own would hide the error that led here
+            temporary.unlink()

@@ -19,6 +19,7 @@ import numpy as np
 
 from earkit.runtime.atomic import replacing, write_text
 from earkit.runtime.audio import SAMPLE_RATE
+from earkit.runtime.checksum import sha256
 from earkit.runtime.embedder import Embedder
 from earkit.runtime.errors import AudioError, DataError, StorageError
 from earkit.runtime.outputs import Asked, Output, ask
@@ -154,7 +155,7 @@ def _about(embedder: Embedder, asked: Asked) -> dict[str, Any]:
     info = embedder.info
     return {
         "model": info.name,
-        "model_sha256": hashlib.sha256(embedder.path.read_bytes()).hexdigest(),
+        "model_sha256": sha256(embedder.path),
         "output": asked.output,
         **({"dim": asked.dim} if asked.output == "embedding" else {}),
         **({"k": asked.k, "width": info.sparse.width} if asked.output == "sparse" and info.sparse else {}),

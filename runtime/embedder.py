@@ -9,9 +9,10 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from earkit.runtime.batching import batches
-from earkit.runtime.errors import AudioError, CheckpointError, ConfigError
+from earkit.runtime.errors import AudioError, CheckpointError, ConfigError, reason
 from earkit.runtime.find_model import find_model
-from earkit.runtime.model_file import REFUSALS, ModelInfo, describe, open_session, refuse_one_shape
+from earkit.runtime.inference import pad
+from earkit.runtime.model_file import REFUSALS, ModelInfo, damaged, describe, open_session, refuse_one_shape
 from earkit.runtime.outputs import Asked, Floats, Output, Result, Rows, SparseCode, ask, join, shapes, stack
 from earkit.runtime.session import session_options
 from earkit.runtime.sounds import Heard, OpenSound, Sound
@@ -302,24 +303,16 @@ class Embedder:
     def _run(self, batch: list[Window], asked: Asked) -> list[Rows]:
         """Compute windows together. Gives what is each one's own."""
         hop = self.info.hop
-        lengths = np.array([len(window.samples) for window in batch])
-        audio = np.zeros((len(batch), lengths.max()), np.float32)
-        for row, window in zip(audio, batch, strict=True):
-            row[: len(window.samples)] = window.samples
+        inputs = pad([window.samples for window in batch])
         try:
-            made = self._session.run(asked.names, {"audio": audio, "lengths": lengths})
+            made = self._session.run(asked.names, inputs)
         except (*REFUSALS, UnicodeDecodeError) as error:
-            raise self._damaged(" ".join(str(error).split())[:200]) from error
+            raise damaged(self.path, reason(error)) from error
         outputs = dict(zip(asked.names, made, strict=True))
-        for name, shape in shapes(asked, self.info, len(batch), -(-audio.shape[1] // hop)).items():
+        for name, shape in shapes(asked, self.info, len(batch), -(-inputs["audio"].shape[1] // hop)).items():
             if outputs[name].shape != shape or not np.isfinite(outputs[name]).all():
-                raise self._damaged(f"its {name} is not what it describes")
+                raise damaged(self.path, f"its {name} is not what it describes")
         if not asked.is_by_frame:
             return [{name: output[i] for name, output in outputs.items()} for i in range(len(batch))]
         own = [slice(window.skip // hop, -(-(window.skip + window.keep) // hop)) for window in batch]
         return [{name: output[i, own[i]] for name, output in outputs.items()} for i in range(len(batch))]
-
-    def _damaged(self, reason: str) -> CheckpointError:
-        return CheckpointError(
-            f"{self.path} is a damaged model file ({reason}): export it again with `kit export`"
-        )

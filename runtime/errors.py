@@ -63,3 +63,8 @@ class NonFiniteLossError(EarkitError, ArithmeticError):
     """Training produced NaN or infinity; carries the step and the files of the batch."""
 
     exit_code = 7
+
+
+def reason(error: Exception) -> str:
+    """Give what another package says of its error, on one line and at most 200 characters of it."""
+    return " ".join(str(error).split())[:200]

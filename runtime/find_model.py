@@ -17,7 +17,7 @@ KINDS = (".onnx", ".ort")
 
 def built_in() -> dict[str, Path]:
     """Models that come with earkit, by name."""
-    return {file.stem: file for file in _models(BUILT_IN.glob("*"))}
+    return {file.stem: file for file in model_files(BUILT_IN.glob("*"))}
 
 
 def find_model(model: str | Path | None = None, runs: Path = Path("runs")) -> Path:
@@ -67,16 +67,31 @@ def _chosen(file: Path) -> Path:
 def newest(files: Iterable[Path], fits: Callable[[ModelInfo], bool]) -> Path | None:
     """Find the model file that was written last, of those whose description fits.
 
-    A name says nothing: each is opened until one fits, which takes 50 ms for one of 10 MB.
+    A name says nothing: each is opened until one fits, which takes 50 ms for one of 10 MB. One that cannot be
+    read as a model of ours is passed over, which is said; where no other fits, that is the error.
     """
-    return next((file for file in reversed(_models(files)) if fits(read_model_file(file))), None)
+    unread: list[CheckpointError] = []
+    for file in reversed(model_files(files)):
+        try:
+            info = read_model_file(file)
+        except CheckpointError as error:
+            unread.append(error)
+            continue
+        if fits(info):
+            for each in unread:
+                log.warning("passed over: %s", each)
+            return file
+    if unread:
+        raise unread[0]
+    return None
 
 
 def _is_of_clips(info: ModelInfo) -> bool:
     return info.stream is None and not info.samples
 
 
-def _models(files: Iterable[Path]) -> list[Path]:
-    """Keep model files; the newest is the last."""
-    found = [file for file in files if file.suffix in KINDS and not file.name.startswith(".")]
+def model_files(files: Iterable[Path]) -> list[Path]:
+    """Keep model files, by their names; the newest is the last."""
+    named = (file for file in files if file.suffix in KINDS and not file.name.startswith("."))
+    found = [file for file in named if file.is_file()]
     return sorted(found, key=lambda file: (file.stat().st_mtime, file.name))

@@ -8,7 +8,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from earkit.runtime.audio import SAMPLE_RATE
-from earkit.runtime.errors import CheckpointError
+from earkit.runtime.errors import CheckpointError, reason
 from earkit.runtime.model_file import INPUTS, REFUSALS
 from earkit.runtime.stream import STEP_MS
 
@@ -41,7 +41,7 @@ def open_graph(graph: Graph, threads: int = 1) -> onnxruntime.InferenceSession:
     except REFUSALS as error:
         raise CheckpointError(
             f"onnxruntime {onnxruntime.__version__} cannot open the graph that was made "
-            f"({' '.join(str(error).split())[:200]}): nothing was written; please report it"
+            f"({reason(error)}): nothing was written; please report it"
         ) from error
 
 
@@ -57,6 +57,12 @@ def run(session: onnxruntime.InferenceSession, inputs: Mapping[str, NDArray[Any]
     """Give all outputs by name."""
     names = [output.name for output in session.get_outputs()]
     return dict(zip(names, session.run(names, dict(inputs)), strict=True))
+
+
+def cosine(a: NDArray[Any], b: NDArray[Any]) -> float:
+    """Compare what two runs give, whatever its shape."""
+    x, y = (each.ravel().astype(np.float64) for each in (a, b))
+    return float(x @ y / max(float(np.linalg.norm(x) * np.linalg.norm(y)), 1e-12))
 
 
 def zero_states(session: onnxruntime.InferenceSession, batch: int) -> Arrays:

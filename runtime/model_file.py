@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as refusals
 
-from earkit.runtime.errors import CheckpointError
+from earkit.runtime.errors import CheckpointError, reason
 from earkit.runtime.graph_rules import broken_rule
 from earkit.runtime.seal import is_broken
 
@@ -167,17 +167,16 @@ def open_session(path: Path, options: onnxruntime.SessionOptions) -> onnxruntime
     """Open a file with onnxruntime on the CPU, or say in one sentence why it cannot be."""
     if not path.is_file():
         raise CheckpointError(f"there is no model file {path}: make one with `kit export`")
-    if reason := _unfit(path):
-        raise CheckpointError(f"{path} cannot be used ({reason}): copy it again, or export it again")
+    if unfit := _unfit(path):
+        raise CheckpointError(f"{path} cannot be used ({unfit}): copy it again, or export it again")
     try:
         # Its fallback would try the same again, and print so on stdout.
         return onnxruntime.InferenceSession(
             str(path), options, providers=["CPUExecutionProvider"], enable_fallback=0
         )
     except (*REFUSALS, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())[:200]
         raise CheckpointError(
-            f"{path} cannot be opened by onnxruntime {onnxruntime.__version__} ({reason}): "
+            f"{path} cannot be opened by onnxruntime {onnxruntime.__version__} ({reason(error)}): "
             "export it again with `kit export`"
         ) from error
 
@@ -204,7 +203,7 @@ def describe(session: onnxruntime.InferenceSession, path: Path) -> ModelInfo:
     try:
         text = session.get_modelmeta().custom_metadata_map.get(KEY)
     except UnicodeDecodeError as error:
-        raise _damaged(path, "its metadata is no text") from error
+        raise damaged(path, "its metadata is no text") from error
     if text is None:
         raise CheckpointError(
             f"{path} is an ONNX model but none of earkit's, it has no metadata `{KEY}`: "
@@ -214,7 +213,7 @@ def describe(session: onnxruntime.InferenceSession, path: Path) -> ModelInfo:
     inputs, outputs = ({put.name for put in puts} for puts in (session.get_inputs(), session.get_outputs()))
     states = set(info.stream.states) if info.stream else set()
     if inputs != {*INPUTS, *states} or outputs != {*info.outputs, *(f"next_{name}" for name in states)}:
-        raise _damaged(path, "its inputs and outputs are not those that it describes")
+        raise damaged(path, "its inputs and outputs are not those that it describes")
     return info
 
 
@@ -233,7 +232,7 @@ def parse(text: str, path: Path) -> ModelInfo:
         values = json.loads(text)
         schema = values["schema"]
     except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise _damaged(path, f"its metadata `{KEY}` is no description") from error
+        raise damaged(path, f"its metadata `{KEY}` is no description") from error
     if schema != SCHEMA:
         raise CheckpointError(
             f"{path} has schema {schema!r}, and this version of earkit reads {SCHEMA}: "
@@ -242,9 +241,9 @@ def parse(text: str, path: Path) -> ModelInfo:
     try:
         info = _build(ModelInfo, values, "")
     except (TypeError, ValueError) as error:
-        raise _damaged(path, str(error)) from error
-    if reason := _impossible(info):
-        raise _damaged(path, reason)
+        raise damaged(path, str(error)) from error
+    if impossible := _impossible(info):
+        raise damaged(path, impossible)
     return info
 
 
@@ -264,11 +263,12 @@ def _impossible(info: ModelInfo) -> str:
         and not 1 <= sparse.k_min <= sparse.k <= sparse.k_max <= sparse.width,
         "it has scores without classes, or the reverse": ("scores" in has) != bool(info.classes),
     }
-    return next((reason for reason, true in reasons.items() if true), "")
+    return next((each for each, true in reasons.items() if true), "")
 
 
-def _damaged(path: Path, reason: str) -> CheckpointError:
-    return CheckpointError(f"{path} is a damaged model file ({reason}): export it again with `kit export`")
+def damaged(path: Path, how: str) -> CheckpointError:
+    """Make the error that says so."""
+    return CheckpointError(f"{path} is a damaged model file ({how}): export it again with `kit export`")
 
 
 def _build(kind: type[T], values: Any, where: str) -> T:  # noqa: ANN401 - JSON is of any type

@@ -33,7 +33,7 @@ def find_sounds(places: Sequence[Path]) -> SoundFiles:
     for place in places:
         if not place.exists():
             raise DataError(f"there is nothing at {place}: give sound files, or folders of them")
-        for path in _walk(place) if place.is_dir() else [place]:
+        for path in files_below(place) if place.is_dir() else [place]:
             suffix = path.suffix.lower()
             if suffix in SOUNDS or path == place:
                 met += 1
@@ -54,8 +54,8 @@ def _absolute(path: Path) -> str:
     return os.path.abspath(path)  # noqa: PTH100 - Path.absolute keeps `..`, resolve follows links
 
 
-def _walk(folder: Path) -> Iterator[Path]:
-    """All files that are not hidden; links are followed, but into no folder twice."""
+def files_below(folder: Path) -> Iterator[Path]:
+    """Give all files that are not hidden; links are followed, but into no folder twice."""
     seen: set[tuple[int, int]] = set()
     for root, folders, files in os.walk(folder, followlinks=True):
         status = Path(root).stat()
@@ -63,5 +63,5 @@ def _walk(folder: Path) -> Iterator[Path]:
             folders.clear()
             continue
         seen.add((status.st_dev, status.st_ino))
-        folders[:] = [name for name in folders if not name.startswith(".")]
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
         yield from (Path(root, name) for name in files if not name.startswith("."))

@@ -8,7 +8,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from earkit.runtime.errors import CheckpointError
+from earkit.runtime.errors import CheckpointError, reason
 from earkit.runtime.find_model import newest
 from earkit.runtime.inference import TYPES
 from earkit.runtime.model_file import (
@@ -85,7 +85,7 @@ class StreamingModel:
         try:
             return dict(zip(self._names, self._session.run(self._names, inputs), strict=True))
         except REFUSALS as error:
-            raise self._damaged(" ".join(str(error).split())[:200]) from error
+            raise self._damaged(reason(error)) from error
 
     def _zeros(self, shapes: dict[str, tuple[int, ...]]) -> Arrays:
         states: Arrays = {}
@@ -115,9 +115,9 @@ class StreamingModel:
         if wrong or int(given["frame_start"][0]) != -self.delay:
             raise self._damaged("a step does not give what it describes")
 
-    def _damaged(self, reason: str) -> CheckpointError:
+    def _damaged(self, how: str) -> CheckpointError:
         return CheckpointError(
-            f"{self.path} is a damaged model file ({reason}): export it again with `kit export --streaming`"
+            f"{self.path} is a damaged model file ({how}): export it again with `kit export --streaming`"
         )
 
 

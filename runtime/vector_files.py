@@ -1,8 +1,8 @@
 """Results of many sounds in one file: .npz, .npy or .jsonl, the same bytes for the same results.
 
 Results come in parts, which are read one at a time, so that a file may be larger than memory. A part is a
-.npz of columns: a row for each sound, but for frames and tokens, which have a row for each frame, and
-`frame_lengths` of them for each sound.
+.npz of columns, named as the graph's outputs: a row for each sound, but for frames and tokens, which have a
+row for each frame, and `frame_lengths` of them for each sound.
 """
 
 import json
@@ -15,17 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earkit.runtime.errors import ConfigError
+from earkit.runtime.model_file import OUTPUTS
 from earkit.runtime.outputs import Output, Result, SparseCode
 
 Columns = dict[str, NDArray[Any]]
 
-COLUMNS: dict[Output, tuple[str, ...]] = {
-    "embedding": ("embedding",),
-    "scores": ("scores",),
-    "frames": ("frames", "frame_lengths"),
-    "tokens": ("tokens", "frame_lengths"),
-    "sparse": ("sparse_indices", "sparse_values"),
-}
 KINDS = (".npz", ".npy", ".jsonl")
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # a zip has no earlier date, and today's would make other bytes tomorrow
@@ -100,7 +94,7 @@ def _write_npz(file: Path, parts: Sequence[Path], output: Output, more: Columns)
         for name, array in more.items():
             with _entry(archive, name) as entry:
                 np.lib.format.write_array(entry, array, version=(1, 0), allow_pickle=False)
-        for name in COLUMNS[output]:
+        for name in OUTPUTS[output]:
             with _entry(archive, name) as entry:
                 _write_column(entry, name, parts)
 

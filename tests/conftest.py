@@ -1,7 +1,7 @@
 """Graphs small enough to be known in closed form: a step graph, for what runs streams, and one of clips."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +9,8 @@ import pytest
 
 from earkit.runtime.model_file import KEY, ModelInfo, Sparse, Stream, Tokens
 
-TEXT = Path(__file__).parent / "data" / "step_graph.txt"
-INFO = ModelInfo(
+DATA = Path(__file__).parent / "data"
+STEP_INFO = ModelInfo(
     schema=1,
     name="energies",
     outputs=("frames", "frame_lengths", "tokens", "frame_start"),
@@ -25,15 +25,19 @@ INFO = ModelInfo(
 )
 
 
-def write(path: Path, graph: tuple[str, str] = ("", ""), **changes: Any) -> Path:
+def write(path: Path, text: Path, info: ModelInfo, changes: dict[str, Any], graph: tuple[str, str]) -> Path:
     import onnx
 
-    proto = onnx.parser.parse_model(TEXT.read_text(encoding="utf-8").replace(*graph))
-    values = {**json.loads(INFO.to_json()), **changes}
+    proto = onnx.parser.parse_model(text.read_text(encoding="utf-8").replace(*graph))
+    values = {**json.loads(info.to_json()), **changes}
     onnx.helper.set_model_props(proto, {KEY: json.dumps(values)})
     path.parent.mkdir(parents=True, exist_ok=True)
     onnx.save(proto, path)
     return path
+
+
+def write_step(path: Path, graph: tuple[str, str] = ("", ""), **changes: Any) -> Path:
+    return write(path, DATA / "step_graph.txt", STEP_INFO, changes, graph)
 
 
 @pytest.fixture(scope="session")
@@ -43,16 +47,15 @@ def write_step_graph() -> Callable[..., Path]:
     A frame holds the energies of the frame before, its own and the next two; its token is the place of the
     largest. graph: a piece of its text and another for it. changes: to its description.
     """
-    return write
+    return write_step
 
 
 @pytest.fixture(scope="session")
 def step_graph(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same, written once for all tests, in a run folder."""
-    return write(tmp_path_factory.mktemp("runs") / "energies" / "energies-stream.onnx")
+    return write_step(tmp_path_factory.mktemp("runs") / "energies" / "energies-stream.onnx")
 
 
-CLIP_TEXT = Path(__file__).parent / "data" / "clip_graph.txt"
 CLIP_INFO = ModelInfo(
     schema=1,
     name="loudness",
@@ -74,14 +77,7 @@ CLIP_INFO = ModelInfo(
 
 
 def write_clip(path: Path, graph: tuple[str, str] = ("", ""), **changes: Any) -> Path:
-    import onnx
-
-    proto = onnx.parser.parse_model(CLIP_TEXT.read_text(encoding="utf-8").replace(*graph))
-    values = {**json.loads(CLIP_INFO.to_json()), **changes}
-    onnx.helper.set_model_props(proto, {KEY: json.dumps(values)})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    onnx.save(proto, path)
-    return path
+    return write(path, DATA / "clip_graph.txt", CLIP_INFO, changes, graph)
 
 
 @pytest.fixture(scope="session")
@@ -99,3 +95,14 @@ def write_clip_graph() -> Callable[..., Path]:
 def clip_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same, written once for all tests, in a run folder."""
     return write_clip(tmp_path_factory.mktemp("runs") / "loudness" / "loudness.onnx")
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Networks as small as those of tests only wait for each other on several threads."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

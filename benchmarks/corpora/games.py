@@ -11,8 +11,9 @@ from functools import partial
 from pathlib import Path
 
 from earkit.benchmarks.corpora.recipe import Folders, Recipe, Sound, Source
+from earkit.benchmarks.corpora.zipped import read_member
 from earkit.benchmarks.packages import Package
-from earkit.runtime.audio import Audio, read
+from earkit.runtime.audio import read
 
 _GAMES = "usr/share/games"
 _ENGLISH = frozenset({"British", "Classic", "Default", "HillBilly", "Mobster", "Pirate", "Singer", "Surfer"})
@@ -51,14 +52,9 @@ def _warzone(archive: Path) -> Iterator[Sound]:
             yield Sound(
                 f"warzone2100/{member.removesuffix('.ogg')}",
                 "warzone2100-data",
-                partial(_read, archive, member),
+                partial(read_member, archive, member),
                 language="en",
             )
-
-
-def _read(archive: Path, member: str) -> Audio:
-    with zipfile.ZipFile(archive) as opened:
-        return read(opened.read(member), name=member)
 
 
 RECIPE = Recipe(

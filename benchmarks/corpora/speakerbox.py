@@ -7,11 +7,11 @@ read in place; nothing in it is unpacked.
 import zipfile
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from earkit.benchmarks.corpora.recipe import Folders, Recipe, Sound, Source
+from earkit.benchmarks.corpora.zipped import read_member
 from earkit.benchmarks.packages import Package
-from earkit.runtime.audio import Audio, read
 
 _ARCHIVE = "speakerbox/tests/data/diarized.zip"
 
@@ -26,17 +26,12 @@ def sounds(folders: Folders) -> Iterator[Sound]:
         yield Sound(
             member.removesuffix(".wav"),
             "speakerbox",
-            partial(_read, archive, member),
+            partial(read_member, archive, member),
             language="en",
             speaker=f"speakerbox-{speaker}",
             session=meeting,
             label=speaker,
         )
-
-
-def _read(archive: Path, member: str) -> Audio:
-    with zipfile.ZipFile(archive) as opened:
-        return read(opened.read(member), name=member)
 
 
 RECIPE = Recipe(

@@ -11,11 +11,11 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from earkit.benchmarks.corpora.recipe import Folders, Recipe, Sound, Source
+from earkit.benchmarks.corpora.zipped import read_member
 from earkit.benchmarks.packages import Package
-from earkit.runtime.audio import Audio, read
 
 _CONTENT = "usr/share/games/uqm/content"
 _VOICES = f"{_CONTENT}/addons/uqm-0.8.0-voice.uqm"
@@ -38,7 +38,7 @@ def sounds(folders: Folders) -> Iterator[Sound]:
             yield Sound(
                 f"{character}/{file.removesuffix('.ogg')}",
                 "uqm-voice",
-                partial(_read, voices, member),
+                partial(read_member, voices, member),
                 language="en",
                 speaker=f"uqm-{_SAME_PERSON.get(character, character)}",
                 text=said[character].get(file, ""),
@@ -56,11 +56,6 @@ def _transcripts(character: str, *archives: zipfile.ZipFile) -> dict[str, str]:
             found = _SPOKEN.findall(archive.read(name).decode("utf-8", errors="replace").replace("\r", ""))
             said = {file: " ".join(text.split()) for file, text in found} | said
     return said
-
-
-def _read(archive: Path, member: str) -> Audio:
-    with zipfile.ZipFile(archive) as opened:
-        return read(opened.read(member), name=member)
 
 
 RECIPE = Recipe(

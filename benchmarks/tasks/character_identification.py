@@ -7,15 +7,12 @@ import zlib
 from collections import Counter
 from collections.abc import Sequence
 
-import numpy as np
-
 from earkit.benchmarks.tasks.classification import Classification
-from earkit.benchmarks.tasks.manifest_rows import column, label
-from earkit.benchmarks.tasks.task import Split, Task
+from earkit.benchmarks.tasks.manifest_rows import label
+from earkit.benchmarks.tasks.task import Split, Task, as_divided
 from earkit.distill.data.manifests import Row
 
 MOST = 60  # lines of a character in each part
-FOLDS = 3
 
 
 def _speaker(row: Row) -> str:
@@ -40,10 +37,7 @@ def select(rows: Sequence[Row]) -> list[Row]:
 
 def splits(rows: Sequence[Row]) -> list[Split]:
     """Follow the split of the corpus, which is by line; a third of the training lines chooses in turn."""
-    part, fold = column(rows, "split"), np.array([_checksum(row) % FOLDS for row in rows])
-    train = np.flatnonzero(part == "train")
-    inner = tuple((train[fold[train] != k], train[fold[train] == k]) for k in range(FOLDS))
-    return [Split("lines", train, np.flatnonzero(part == "test"), inner)]
+    return as_divided("lines", [label(row, "split") for row in rows], list(map(_checksum, rows)))
 
 
 TASK = Task(

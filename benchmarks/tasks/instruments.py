@@ -8,14 +8,11 @@ import re
 import zlib
 from collections.abc import Sequence
 
-import numpy as np
-
 from earkit.benchmarks.tasks.classification import Classification
-from earkit.benchmarks.tasks.manifest_rows import column, label
-from earkit.benchmarks.tasks.task import Split, Task
+from earkit.benchmarks.tasks.manifest_rows import label
+from earkit.benchmarks.tasks.task import Split, Task, as_divided
 from earkit.distill.data.manifests import Row
 
-FOLDS = 3
 _NOTE = re.compile(r"(?<=\S)[ _-]*[A-Ga-g][#b]?-?\d.*$")
 
 
@@ -36,11 +33,8 @@ def select(rows: Sequence[Row]) -> list[Row]:
 
 def splits(rows: Sequence[Row]) -> list[Split]:
     """Follow the split of the corpus, which is by library; a third of the instruments chooses in turn."""
-    part = column(rows, "split")
-    fold = np.array([zlib.crc32(instrument(row).encode()) % FOLDS for row in rows])
-    train = np.flatnonzero(part == "train")
-    inner = tuple((train[fold[train] != k], train[fold[train] == k]) for k in range(FOLDS))
-    return [Split("libraries", train, np.flatnonzero(part == "test"), inner)]
+    checksums = [zlib.crc32(instrument(row).encode()) for row in rows]
+    return as_divided("libraries", [label(row, "split") for row in rows], checksums)
 
 
 TASK = Task(

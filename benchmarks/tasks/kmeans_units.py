@@ -3,13 +3,10 @@
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.cluster import MiniBatchKMeans
 
 from earkit.benchmarks.representations import Array, Representation, Tokens
-from earkit.benchmarks.tasks.manifest_rows import audio
-from earkit.benchmarks.tasks.phones import at_points, points, splits
-from earkit.benchmarks.tasks.task import Indices
+from earkit.benchmarks.tasks.phones import some_frames, splits
 from earkit.benchmarks.unit_quality import joint_counts, pnmi
 from earkit.distill.data.manifests import Row
 
@@ -25,8 +22,10 @@ def kmeans_units(representation: Representation, rows: Sequence[Row], seed: int)
     make = representation.frames
     assert make is not None
     ((learn, develop),) = splits(rows)[0].inner
-    heard, _ = _frames(representation, rows, learn, np.random.default_rng(seed))
-    asked, phones = _frames(representation, rows, develop, np.random.default_rng(seed))
+    (heard, _, _), (asked, phones, _) = (
+        some_frames(representation, rows, part, PER_SENTENCE, np.random.default_rng(seed))
+        for part in (learn, develop)
+    )
     names, phone = np.unique(phones, return_inverse=True)
     fitted, reached = {}, {}
     for layer, frames in heard.items():
@@ -46,20 +45,3 @@ def nearest(frames: Array, centres: Array) -> Tokens:
     squared = np.square(centres).sum(axis=1) - 2 * frames @ centres.T
     units: Tokens = squared.argmin(axis=1)
     return units
-
-
-def _frames(
-    representation: Representation, rows: Sequence[Row], places: Indices, rng: np.random.Generator
-) -> tuple[dict[str, Array], NDArray[np.str_]]:
-    """Take some labelled frames of each sentence, by layer, and their phones."""
-    assert representation.frames is not None
-    frames: dict[str, list[Array]] = {}
-    phones = []
-    for i in places:
-        samples = audio(rows[i])
-        where, said = points(rows[i], len(samples))
-        some = rng.permutation(len(where))[:PER_SENTENCE]
-        phones.append(said[some])
-        for layer, made in representation.frames(samples).items():
-            frames.setdefault(layer, []).append(at_points(representation, made, where[some]))
-    return {layer: np.concatenate(parts) for layer, parts in frames.items()}, np.concatenate(phones)

@@ -4,16 +4,16 @@ Learned from some frames of each training sentence, scored on all frames of the 
 it is sentences that are drawn anew for the interval: it says nothing of other speakers.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from earkit.benchmarks.bootstrap import mean_interval
-from earkit.benchmarks.representations import Array, Representation
-from earkit.benchmarks.tasks.logistic_head import Labels, choose, fit
+from earkit.benchmarks.representations import Representation
+from earkit.benchmarks.tasks.logistic_head import choose, fit
 from earkit.benchmarks.tasks.manifest_rows import audio
-from earkit.benchmarks.tasks.phones import at_points, points, splits
-from earkit.benchmarks.tasks.task import Indices, Score, Task
+from earkit.benchmarks.tasks.phones import at_points, points, some_frames, splits
+from earkit.benchmarks.tasks.task import Score, Task
 from earkit.distill.data.manifests import Row
 
 PER_SENTENCE = 24
@@ -25,7 +25,7 @@ def score(representation: Representation, rows: Sequence[Row], seed: int) -> lis
         return []
     (split,) = splits(rows)
     rng = np.random.default_rng(seed)
-    frames, phones, sentence = _frames(representation, rows, split.train, rng)
+    frames, phones, sentence = some_frames(representation, rows, split.train, PER_SENTENCE, rng)
     inner = tuple(
         (np.flatnonzero(np.isin(sentence, learn)), np.flatnonzero(np.isin(sentence, held)))
         for learn, held in split.inner
@@ -52,25 +52,6 @@ def score(representation: Representation, rows: Sequence[Row], seed: int) -> lis
             {"frames": len(right), "trained frames": len(phones), "sentences": len(split.test)},
         )
     ]
-
-
-def _frames(
-    representation: Representation, rows: Sequence[Row], chosen: Indices, rng: np.random.Generator
-) -> tuple[Mapping[str, Array], Labels, Indices]:
-    """Take some frames of each sentence: by layer, with their phones, and the row that each is of."""
-    assert representation.frames is not None
-    frames: dict[str, list[Array]] = {}
-    phones, sentence = [], []
-    for i in chosen:
-        samples = audio(rows[i])
-        places, said = points(rows[i], len(samples))
-        some = rng.permutation(len(places))[:PER_SENTENCE]
-        for layer, made in representation.frames(samples).items():
-            frames.setdefault(layer, []).append(at_points(representation, made, places[some]))
-        phones.append(said[some])
-        sentence.append(np.full(len(some), i))
-    joined = {layer: np.concatenate(parts) for layer, parts in frames.items()}
-    return joined, np.concatenate(phones), np.concatenate(sentence)
 
 
 TASK = Task(

@@ -6,9 +6,9 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from earkit.benchmarks.representations import Representation
-from earkit.benchmarks.tasks.manifest_rows import label
-from earkit.benchmarks.tasks.task import Split
+from earkit.benchmarks.representations import Array, Representation
+from earkit.benchmarks.tasks.manifest_rows import Labels, audio, label
+from earkit.benchmarks.tasks.task import Indices, Split
 from earkit.distill.data.manifests import Row
 from earkit.distill.speech.prosody import Span
 
@@ -38,6 +38,29 @@ def points(row: Row, samples: int) -> tuple[NDArray[np.int64], NDArray[np.str_]]
 def at_points(representation: Representation, frames: NDArray[T], places: NDArray[np.int64]) -> NDArray[T]:
     """Take what stands nearest to each place: of frames (time, dim), or of tokens (time,)."""
     return frames[representation.frame_at(places, len(frames))]
+
+
+def some_frames(
+    representation: Representation,
+    rows: Sequence[Row],
+    chosen: Indices,
+    per_sentence: int,
+    rng: np.random.Generator,
+) -> tuple[dict[str, Array], Labels, Indices]:
+    """Take some frames of each chosen sentence: by layer, with their phones, and the row that each is of."""
+    assert representation.frames is not None
+    frames: dict[str, list[Array]] = {}
+    phones, sentence = [], []
+    for i in chosen:
+        samples = audio(rows[i])
+        places, said = points(rows[i], len(samples))
+        some = rng.permutation(len(places))[:per_sentence]
+        for layer, made in representation.frames(samples).items():
+            frames.setdefault(layer, []).append(at_points(representation, made, places[some]))
+        phones.append(said[some])
+        sentence.append(np.full(len(some), i))
+    joined = {layer: np.concatenate(parts) for layer, parts in frames.items()}
+    return joined, np.concatenate(phones), np.concatenate(sentence)
 
 
 def splits(rows: Sequence[Row]) -> list[Split]:

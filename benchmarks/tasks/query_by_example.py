@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 
 from earkit.benchmarks.bootstrap import mean_interval
 from earkit.benchmarks.clip_vectors import EMBEDDING, standardised_by
-from earkit.benchmarks.dynamic_time_warping import angles, padded, subsequence_matches, unit_frames, windows
+from earkit.benchmarks.dynamic_time_warping import angles, padded, subsequence_matches, windows
 from earkit.benchmarks.representations import Array, Representation
 from earkit.benchmarks.tasks import word_retrieval
 from earkit.benchmarks.tasks.manifest_rows import audio, column, label
 from earkit.benchmarks.tasks.task import Indices, Score, Task, best
+from earkit.benchmarks.unit_length import unit_length
 from earkit.distill.data.manifests import Row
 
 WORDS = 6  # in a recording
@@ -164,7 +165,7 @@ class _Warping:
 def _standardised(items: Sequence[Array], speakers: NDArray[np.str_]) -> list[Array]:
     """Standardise the frames of each voice, then give them length one."""
     owner = np.repeat(speakers, [len(item) for item in items])
-    together = unit_frames(standardised_by(np.concatenate(items), owner))
+    together = unit_length(standardised_by(np.concatenate(items), owner))
     return np.split(together, np.cumsum([len(item) for item in items])[:-1])
 
 
@@ -175,7 +176,7 @@ def _by_embedding(
     embed = representation.vector
     if embed is None:
         return {}
-    queries = unit_frames(np.stack([embed(clip) for clip in clips]))
+    queries = unit_length(np.stack([embed(clip) for clip in clips]))
     nearest = [min(WINDOWS, key=lambda size: abs(np.log(size / len(clip)))) for clip in clips]
     places = {
         (k, size): list(windows(len(recording.samples), size, size // HOPS))
@@ -183,7 +184,7 @@ def _by_embedding(
         for size in set(nearest)
     }
     vectors = {
-        (k, size): unit_frames(np.stack([embed(among[k].samples[begin:end]) for begin, end in cut]))
+        (k, size): unit_length(np.stack([embed(among[k].samples[begin:end]) for begin, end in cut]))
         for (k, size), cut in places.items()
     }
 

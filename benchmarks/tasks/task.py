@@ -12,6 +12,7 @@ from earkit.distill.data.manifests import Row
 
 Indices = NDArray[np.int64]
 """Rows of a task, by their place in what `Task.select` gave."""
+FOLDS = 3
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,14 @@ def leave_one_out(groups: Sequence[str], inner: int = 4) -> list[Split]:
             )
         )
     return splits
+
+
+def as_divided(name: str, parts: Sequence[str], checksums: Sequence[int]) -> list[Split]:
+    """Follow the split of a corpus; of its training part a third, by checksums, chooses in turn."""
+    part, fold = np.array(parts), np.array(checksums) % FOLDS
+    train = np.flatnonzero(part == "train")
+    inner = tuple((train[fold[train] != k], train[fold[train] == k]) for k in range(FOLDS))
+    return [Split(name, train, np.flatnonzero(part == "test"), inner)]
 
 
 def leaks(task: Task, rows: Sequence[Row]) -> list[str]:

@@ -20,7 +20,7 @@ from earkit.distill.data import manifests, shards
 from earkit.runtime.atomic import append, replacing
 from earkit.runtime.audio import SAMPLE_RATE, Audio, AudioInfo, probe, read
 from earkit.runtime.errors import AudioError, DataError
-from earkit.runtime.sound_files import FOREIGN, SOUNDS
+from earkit.runtime.sound_files import FOREIGN, SOUNDS, files_below
 
 MANIFESTS = ("manifest.csv", "manifest.tsv")
 
@@ -213,21 +213,8 @@ def _find_in_folder(folder: Path, split: str | None) -> Iterator[_Found | Skippe
         if manifest.is_file():
             yield from _find_in_manifest(manifest, split)
             return
-    for path in sorted(_walk(folder)):
+    for path in sorted(files_below(folder)):
         yield from _find_file(path, path.relative_to(folder).as_posix())
-
-
-def _walk(folder: Path) -> Iterator[Path]:
-    """All files that are not hidden; links are followed, but into no folder twice."""
-    seen: set[tuple[int, int]] = set()
-    for root, folders, files in os.walk(folder, followlinks=True):
-        status = Path(root).stat()
-        if (status.st_dev, status.st_ino) in seen:
-            folders.clear()
-            continue
-        seen.add((status.st_dev, status.st_ino))
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (Path(root, name) for name in files if not name.startswith("."))
 
 
 def _find_file(path: Path, name: str) -> Iterator[_Found | Skipped]:

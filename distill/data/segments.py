@@ -18,11 +18,9 @@ from earkit.distill.data.augment import AugmentConfig, augment, open_noises
 from earkit.distill.data.batches import JITTER, group, pad, shuffled_groups, sound
 from earkit.distill.data.corpus import Clip, Corpus, Skipped
 from earkit.distill.data.workers import in_order
+from earkit.distill.front_end import FRAME
 from earkit.runtime.audio import SAMPLE_RATE
 from earkit.runtime.errors import AudioError, ConfigError, DataError
-
-STUDENT_HOP = 640
-"""Samples from one frame of the student to the next, 25 a second; segments begin at its multiples."""
 
 _Indices = NDArray[np.int64]
 
@@ -41,7 +39,7 @@ class SegmentConfig:
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
     def __post_init__(self) -> None:
-        frames = 2 * STUDENT_HOP / SAMPLE_RATE  # what the ends of a cut clip lose to the grid at most
+        frames = 2 * FRAME / SAMPLE_RATE  # what the ends of a cut clip lose to the grid at most
         if not 0 < self.min_seconds <= (self.max_seconds - frames) / 2:
             raise ConfigError(
                 f"min_seconds {self.min_seconds:g} must be above 0, and max_seconds {self.max_seconds:g} at "
@@ -103,7 +101,7 @@ class SegmentBatch:
 
 def segments(corpus: Corpus, config: SegmentConfig) -> tuple[Segment, ...]:
     """Cut the clips, in their order, into equal parts of at most max_seconds; short clips give none."""
-    longest = int(config.max_seconds * SAMPLE_RATE) // STUDENT_HOP
+    longest = int(config.max_seconds * SAMPLE_RATE) // FRAME
     return tuple(
         Segment(index, start, samples)
         for index, clip in enumerate(corpus.clips)
@@ -148,9 +146,9 @@ def _is_short(clip: Clip, config: SegmentConfig) -> bool:
 
 def _cut(samples: int, longest: int) -> Iterator[tuple[int, int]]:
     """Give start and length of equal parts of at most `longest` steps of the grid, to within one step."""
-    steps = -(-samples // STUDENT_HOP)
+    steps = -(-samples // FRAME)
     parts = -(-steps // longest)
-    bounds = [part * steps // parts * STUDENT_HOP for part in range(parts)] + [samples]
+    bounds = [part * steps // parts * FRAME for part in range(parts)] + [samples]
     yield from ((begin, end - begin) for begin, end in pairwise(bounds))
 
 

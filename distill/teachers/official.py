@@ -4,7 +4,6 @@ The weights decide the model's shape; the configuration beside them adds what no
 dropout, decay rates) and is checked for everything that would make it a different model.
 """
 
-import hashlib
 import logging
 import re
 from collections.abc import Mapping
@@ -18,6 +17,7 @@ from earkit.distill.dinosr import FRONT_ENDS, DinoSR, DinoSRConfig, save_teacher
 from earkit.distill.teachers.inert_pickle import Inert
 from earkit.distill.teachers.official_names import to_ours
 from earkit.distill.teachers.torch_archive import TorchArchive
+from earkit.runtime.checksum import sha256
 from earkit.runtime.errors import CheckpointError, ConfigError
 
 logger = logging.getLogger(__name__)
@@ -78,12 +78,6 @@ def read_official(file: Path) -> DinoSR:
 
 def _tensors(archive: TorchArchive, nodes: Mapping[Any, Any]) -> dict[str, Tensor]:
     return {str(name): archive.tensor(node, str(name)).float() for name, node in nodes.items()}
-
-
-def sha256(file: Path) -> str:
-    """Checksum of a file, as sha256sum prints it."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _build(

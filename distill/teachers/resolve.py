@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from earkit.distill.teachers.download import Progress, download
 from earkit.runtime.atomic import write_text
 from earkit.runtime.cache import cache_folder
+from earkit.runtime.checksum import sha256
 from earkit.runtime.errors import CheckpointError, TeacherNotFoundError
 
 if TYPE_CHECKING:
@@ -164,7 +165,7 @@ def _fetch(name: str, progress: Progress | None) -> Path:
 
 def _import(file: Path, out: Path) -> None:
     """Import a downloaded checkpoint and pin its checksum; a file that is not good is removed."""
-    from earkit.distill.teachers.official import import_official, sha256  # noqa: PLC0415 - torch, see above
+    from earkit.distill.teachers.official import import_official  # noqa: PLC0415 - torch, see above
 
     digest, pin = sha256(file), file.with_name(f"{file.name}.sha256")
     try:

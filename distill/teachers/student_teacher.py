@@ -8,13 +8,10 @@ import torch
 from torch import Tensor
 
 from earkit.distill.distilled import DistilledStudent, load_student
-from earkit.distill.front_end import FRAME, student_frames
+from earkit.distill.front_end import CENTRE, FRAME, student_frames
 from earkit.distill.teachers.huggingface import TeacherFrames, TeacherInfo
 from earkit.runtime.audio import SAMPLE_RATE
 from earkit.runtime.errors import ConfigError
-
-CENTRE = 360
-"""Sample in the middle of what a student's first frame stands for."""
 
 
 class StudentTeacher:

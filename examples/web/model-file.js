@@ -20,6 +20,12 @@ export function describe(bytes, name) {
   if (info.stream) {
     throw new Refusal(`${name} is a step graph, for streams: export it without --streaming.`);
   }
+  if (info.samples) {
+    throw new Refusal(
+      `${name} takes ${info.samples} samples and nothing else, for phones: choose the file that it was made of, ` +
+        "without -fixed in its name.",
+    );
+  }
   if (!isWhole(info)) {
     throw new Refusal(`${name} is damaged, its description lacks what it should say: export it again.`);
   }

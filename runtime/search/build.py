@@ -6,7 +6,6 @@ killed and begun again goes on from there. Each file is embedded by itself, and 
 their names: however often a run was stopped, the index that comes out has the same bytes.
 """
 
-import hashlib
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -18,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from earkit.runtime.audio import SAMPLE_RATE
+from earkit.runtime.checksum import sha256
 from earkit.runtime.embedder import Embedder
 from earkit.runtime.errors import AudioError, ConfigError, DataError
 from earkit.runtime.outputs import ask
@@ -276,7 +276,6 @@ def _state(path: Path) -> tuple[int, int]:
 
 def _sha256(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256(path)
     except OSError as error:
         raise AudioError(f"cannot read {path}: {error.strerror or error}") from error

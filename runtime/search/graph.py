@@ -4,7 +4,6 @@ Its time hardly grows with the rows, as that of a pass does; with 100,000 they a
 far longer than everything else in an index but the embeddings.
 """
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from usearch.index import Index
 
+from earkit.runtime import checksum
 from earkit.runtime.atomic import replacing
 from earkit.runtime.outputs import Floats
 from earkit.runtime.search.short import shortened
@@ -23,14 +23,14 @@ def write(file: Path, short: NDArray[np.int8]) -> str:
     index.add(np.arange(len(short), dtype=np.uint64), short, threads=1)  # the same bytes every time
     with replacing(file) as temporary:
         index.save(str(temporary))
-        return _sha256(temporary)
+        return checksum.sha256(temporary)
 
 
 class Graph:
     """A graph that was written. A damaged one would crash the process, so it is compared with its sha256."""
 
     def __init__(self, file: Path, sha256: str) -> None:
-        if _sha256(file) != sha256:
+        if checksum.sha256(file) != sha256:
             raise ValueError("it is not the file that was written")
         self._index: Any = Index.restore(str(file), view=True)
 
@@ -39,8 +39,3 @@ class Graph:
         self._index.expansion_search = count
         front = shortened(query[None], self._index.ndim)[0]
         return np.asarray(self._index.search(front, count).keys).astype(np.intp)
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()

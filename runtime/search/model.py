@@ -1,8 +1,8 @@
 """Which model's vectors an index holds."""
 
-import hashlib
 from pathlib import Path
 
+from earkit.runtime.checksum import sha256
 from earkit.runtime.embedder import Embedder
 from earkit.runtime.errors import CheckpointError, ConfigError
 from earkit.runtime.search.short import short_dim
@@ -16,7 +16,7 @@ def model_of(embedder: Embedder, *, codes: bool = False) -> Model:
     return Model(
         name=info.name,
         path=str(embedder.path.absolute()),
-        sha256=info.parent_sha256 or hashlib.sha256(embedder.path.read_bytes()).hexdigest(),
+        sha256=info.parent_sha256 or sha256(embedder.path),
         precision=info.precision,
         depth=info.depth,
         dim=info.dim,

@@ -5,13 +5,12 @@ import dataclasses
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
-import torch
 from safetensors.numpy import load_file
 
 from earkit.benchmarks.demo import PAGE, STAGES, Shown, demo
@@ -22,7 +21,10 @@ from earkit.distill.speech.synthetic_corpus import write_corpus
 from earkit.runtime.errors import CheckpointError, ConfigError
 
 # So little speech has words that are said once.
-pytestmark = pytest.mark.filterwarnings("ignore:The number of unique classes")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:The number of unique classes"),
+    pytest.mark.usefixtures("one_thread"),
+]
 
 MINUTE = Settings(
     teacher_set=(
@@ -45,15 +47,6 @@ MINUTE = Settings(
     probe_frames=300,
     speed_rounds=2,
 )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Networks this small only wait for each other on several threads."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def shown(

@@ -7,13 +7,8 @@ import numpy as np
 import pytest
 
 from earkit.benchmarks import dynamic_time_warping as module
-from earkit.benchmarks.dynamic_time_warping import (
-    angles,
-    mean_angles,
-    subsequence_matches,
-    unit_frames,
-    windows,
-)
+from earkit.benchmarks.dynamic_time_warping import angles, mean_angles, subsequence_matches, windows
+from earkit.benchmarks.unit_length import unit_length
 
 
 def angle(a: np.ndarray, b: np.ndarray) -> float:
@@ -52,7 +47,7 @@ def test_equal_sums_take_the_diagonal() -> None:
 
 
 def test_a_frame_of_zeros_is_at_a_right_angle() -> None:
-    frames = unit_frames(np.array([[0, 0], [3, 0]], np.float32))
+    frames = unit_length(np.array([[0, 0], [3, 0]], np.float32))
     assert angles(frames, frames) == pytest.approx(np.array([[0.5, 0.5], [0.5, 0]]))
 
 
@@ -84,8 +79,8 @@ def test_subsequences_against_a_loop() -> None:
 
 def test_a_query_is_found_where_it_is_even_when_slower() -> None:
     rng = np.random.default_rng(1)
-    query = unit_frames(rng.standard_normal((5, 8)).astype(np.float32))
-    document = unit_frames(rng.standard_normal((40, 8)).astype(np.float32))
+    query = unit_length(rng.standard_normal((5, 8)).astype(np.float32))
+    document = unit_length(rng.standard_normal((40, 8)).astype(np.float32))
     document[12:22] = np.repeat(query, 2, axis=0)
     found = subsequence_matches(angles(query, document)[None], np.array([40]))
     assert found.cost[0] == pytest.approx(0, abs=1e-3)

@@ -10,6 +10,9 @@ from earkit.benchmarks.probes import Array, probe
 from earkit.distill.speech.synthetic_corpus import read_labels, write_corpus
 from earkit.runtime.audio import read
 
+# So little speech has words that are said once.
+pytestmark = pytest.mark.filterwarnings("ignore:The number of unique classes")
+
 
 @pytest.fixture(scope="module")
 def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:

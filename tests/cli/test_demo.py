@@ -1,8 +1,6 @@
 """`kit demo` as a person runs it again: what it prints of a demo that is done, and how it refuses."""
 
 import json
-import logging
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +8,6 @@ from typing import Any
 import pytest
 
 from earkit.benchmarks.demo_record import Record, Settings
-from earkit.cli.main import main
 
 Kit = Callable[..., tuple[int, str, str]]
 
@@ -94,23 +91,6 @@ def finished(tmp_path: Path) -> Path:
         (tmp_path / "demo" / run).mkdir(parents=True)
         (tmp_path / "demo" / run / "metrics.jsonl").write_text(json.dumps(line) + "\n")
     return tmp_path / "demo"
-
-
-@pytest.fixture
-def kit(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Kit:
-    """Run the command line in this process: exit code, stdout, stderr."""
-    ours = logging.getLogger("earkit")
-    monkeypatch.setattr(ours, "handlers", [])
-    monkeypatch.setattr(ours, "level", ours.level)
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["kit", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        said = capsys.readouterr()
-        return int(ended.value.code or 0), said.out, said.err
-
-    return run
 
 
 def test_a_finished_demo_prints_its_table_and_what_to_try_next(kit: Kit, finished: Path) -> None:

@@ -1,11 +1,10 @@
 """`kit distill` as a person runs it: what it makes, what it says, and how it refuses."""
 
 import json
-import logging
 import re
 import shutil
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,11 +13,12 @@ import pytest
 import soundfile
 import torch
 
-from earkit.cli.main import main
 from earkit.distill import distillation, feature_cache, run_folder
 from earkit.distill.checkpoint import saved
 from earkit.distill.dinosr import DinoSR, DinoSRConfig, save_teacher
 from earkit.distill.distilled import load_student
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 Kit = Callable[..., tuple[int, str, str]]
 
@@ -49,15 +49,6 @@ workers = 0
 """
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Networks this small only wait for each other on several threads."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A recipe, a corpus and a teacher with random weights."""
@@ -76,30 +67,16 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def here(here: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder to run in, an empty cache, and no way out."""
-    monkeypatch.setenv("EARKIT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("EARKIT_DINOSR_URL", "http://127.0.0.1:1/dinosr.ckpt")
-    (tmp_path / "here").mkdir()
-    monkeypatch.chdir(tmp_path / "here")
-    return tmp_path / "here"
+    return here
 
 
 @pytest.fixture
-def kit(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Kit:
-    """Run the command line in this process: exit code, stdout, stderr."""
-    ours = logging.getLogger("earkit")
-    monkeypatch.setattr(ours, "handlers", [])
-    monkeypatch.setattr(ours, "level", ours.level)
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["kit", "distill", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        said = capsys.readouterr()
-        return int(ended.value.code or 0), said.out, said.err
-
-    return run
+def kit(kit: Kit) -> Kit:
+    """Run `kit distill`."""
+    return partial(kit, "distill")
 
 
 def small(place: Path, *more: object) -> tuple[object, ...]:

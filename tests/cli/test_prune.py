@@ -1,9 +1,7 @@
 """`kit prune` as a person runs it: what it makes, what it says, and how it refuses."""
 
 import json
-import logging
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +11,11 @@ import pytest
 import soundfile
 import torch
 
-from earkit.cli.main import main
 from earkit.distill.dinosr import DinoSR, DinoSRConfig, save_teacher
 from earkit.distill.distilled import DistilledStudent, load_student
 from earkit.export.graph import Selection, clip_graph
+
+pytestmark = pytest.mark.usefixtures("one_thread", "here")
 
 Kit = Callable[..., tuple[int, str, str]]
 
@@ -44,41 +43,6 @@ min_seconds = 0.3
 batch_seconds = 1.5
 workers = 0
 """
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Networks this small only wait for each other on several threads."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder to run in, and an empty cache."""
-    monkeypatch.setenv("EARKIT_CACHE", str(tmp_path / "cache"))
-    (tmp_path / "here").mkdir()
-    monkeypatch.chdir(tmp_path / "here")
-    return tmp_path / "here"
-
-
-@pytest.fixture
-def kit(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Kit:
-    """Run the command line in this process: exit code, stdout, stderr."""
-    ours = logging.getLogger("earkit")
-    monkeypatch.setattr(ours, "handlers", [])
-    monkeypatch.setattr(ours, "level", ours.level)
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["kit", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        said = capsys.readouterr()
-        return int(ended.value.code or 0), said.out, said.err
-
-    return run
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,8 @@ from earkit.distill.distillation import DistilConfig, distil, distil_config
 from earkit.distill.distilled import DistilledStudent, Outputs, Provenance, load_student, save_student
 from earkit.distill.run_folder import open_run
 from earkit.runtime.errors import CheckpointError, ConfigError
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 RECIPE = """
 steps = 12
@@ -76,15 +78,6 @@ def to_graph(_: DistilledStudent) -> onnx.ModelProto:
 
 def quiet(_: object) -> None:
     pass
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Networks this small only wait for each other on several threads."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,6 @@
 
 import copy
 import dataclasses
-from collections.abc import Iterator
 
 import pytest
 import torch
@@ -11,6 +10,8 @@ from torch import Tensor
 
 from earkit.compress.prune_groups import KeptBlock, cut, student_groups
 from earkit.distill.student import Block, Student, StudentConfig
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 SMALL = StudentConfig(
     size="custom",
@@ -24,15 +25,6 @@ SMALL = StudentConfig(
     bands=20,
     embedding_dim=16,
 )
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Networks this small only wait for each other on several threads."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def student(block: Block) -> Student:

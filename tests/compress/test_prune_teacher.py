@@ -3,7 +3,6 @@
 import copy
 import json
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +27,8 @@ from earkit.distill.run_folder import open_run
 from earkit.distill.teachers.resolve import load_teacher_by_name
 from earkit.runtime.errors import ConfigError
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SHAPE = DinoSRConfig(
     depth=4,
     dim=32,
@@ -42,15 +43,6 @@ SHAPE = DinoSRConfig(
     layer_drop=0.0,
 )
 LAYER = "encoder.layers."
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Networks this small only wait for each other on several threads."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def quiet(_: object) -> None:

@@ -1,7 +1,5 @@
 """The dry run of a distillation, against a count by hand and a clock that is given."""
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 from transformers import Wav2Vec2Config, Wav2Vec2Model
@@ -12,15 +10,9 @@ from earkit.distill.distillation import DistilConfig, distil_config
 from earkit.distill.student import Student, StudentConfig
 from earkit.runtime.errors import TeacherNotFoundError
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SMALL = ("student.size=custom", "student.dim=32", "student.depth=2", "data.batch_seconds=16")
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -27,6 +26,8 @@ from earkit.distill.dinosr import DinoSR, DinoSRConfig, save_teacher
 from earkit.distill.distillation import DistilConfig, DistilReport, distil, distil_config
 from earkit.distill.distilled import load_student
 from earkit.runtime.errors import CheckpointError, ConfigError
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 STEPS = 40
 TINY = f"""
@@ -71,15 +72,6 @@ MIXTURE = TINY.replace("[losses.csr]", "[losses.csr]\nweight = 0.1") + "".join(
     )
 )
 KERNEL = 640  # of the ONNX embedder: 25 frames a second
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Networks this small only wait for each other on several threads."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

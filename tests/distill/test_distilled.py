@@ -1,6 +1,7 @@
 """Students on disk: the same in every output after a round trip, and one sentence where they are damaged."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,9 @@ from earkit.distill.distilled import (
     Provenance,
     find_student,
     load_student,
+    newest_student,
+    run_meant,
+    run_of,
     save_student,
 )
 from earkit.distill.losses.csr import CSRConfig
@@ -211,3 +215,23 @@ def test_damage_is_one_sentence(tmp_path: Path, damage: str) -> None:
     ) as e:
         load_student(folder)
     assert "\n" not in str(e.value)
+
+
+def test_the_newest_run_is_taken_which_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(CheckpointError, match="no student in any run"):
+        newest_student(tmp_path)
+    for name, age in (("b", 200), ("a", 100), ("c", 300)):
+        save_student(student(), tmp_path / "runs" / name / "student", PROVENANCE)
+        os.utime(tmp_path / "runs" / name / "student" / DESCRIPTION, (1000 - age, 1000 - age))
+    assert newest_student(tmp_path / "runs") == tmp_path / "runs" / "a"
+    monkeypatch.chdir(tmp_path)
+    said: list[str] = []
+    assert run_meant(Path("runs/c"), said.append) == Path("runs/c")
+    assert said == []
+    assert run_meant(None, said.append) == Path("runs/a")
+    assert said == ["taking the newest run with a student, runs/a"]
+
+
+def test_a_student_folder_is_of_a_run_unless_it_lies_elsewhere() -> None:
+    assert run_of(Path("runs/owl/student")) == Path("runs/owl")
+    assert run_of(Path("kept/owl")) == Path("kept/owl")

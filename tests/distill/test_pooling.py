@@ -6,7 +6,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from earkit.distill.pooling import pool, pooling_matrix, student_frames
+from earkit.distill.front_end import student_frames
+from earkit.distill.pooling import pool, pooling_matrix
 from earkit.distill.teachers.huggingface import TeacherFrames
 from earkit.distill.trace import QueryKeyValue
 

@@ -1,7 +1,6 @@
 """The students: a clip's result is its own, what a frame can hear is what is stated, the cost is linear."""
 
 import math
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +11,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from earkit.distill.student import LocalAttention, Pooling, Student, StudentConfig
 from earkit.runtime.errors import ConfigError
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 BLOCKS = ("convolution", "attention", "hybrid")
 SMALL = StudentConfig(
@@ -27,15 +28,6 @@ SMALL = StudentConfig(
     embedding_dim=16,
 )
 LENGTHS = (12_345, 1, 640, 641, 1600, 30_001, 5 * 640, 30_001)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Networks this small only wait for each other on several threads."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def student(block: str, **changes: object) -> Student:

@@ -2,7 +2,6 @@
 
 import csv
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +18,8 @@ from earkit.distill.task import TaskReport, distil_task, task_config
 from earkit.distill.task_clips import as_they_are
 from earkit.runtime.errors import CheckpointError, ConfigError, DataError
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 PITCHES = {"high": 3000, "low": 300, "middle": 1000}  # in the order of the classes
 SMALL = (
     *("teacher_steps=40", "intermediate_steps=6", "prediction_steps=30"),
@@ -26,15 +27,6 @@ SMALL = (
     *("data.workers=0", "data.batch_seconds=4.5", "optim.lr=5e-3", "teacher_lr=1e-2", "dropout=0.1"),
     *("losses.codes.weight=0", "losses.stella.most_triples=50", "data.augment.room=0.0", "spans.per_clip=3"),
 )
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Networks this small only wait for each other on several threads."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def write(folder: Path, labels: list[str], seconds: float = 0.3, column: str = "label") -> Corpus:

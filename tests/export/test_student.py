@@ -1,7 +1,6 @@
 """An exported student against the one in torch, and what export refuses."""
 
 import hashlib
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from earkit.distill.distilled import DistilledStudent, load_student
 from earkit.distill.student import StudentConfig
-from earkit.export.student import Exported, export_student, newest_student, reach
+from earkit.export.student import Exported, export_student, reach
 from earkit.runtime.errors import CheckpointError, ConfigError, StorageError
 from earkit.runtime.model_file import read_model_file
 
@@ -102,16 +101,6 @@ def test_reach_is_what_the_student_says_and_less_where_it_is_left_early() -> Non
         assert ahead == config.lookahead
         assert back == config.context_frames * 640 + 320 + 80
         assert reach(config, 1)[1] < ahead
-
-
-def test_the_newest_run_is_taken(tmp_path: Path, make_student: MakeStudent, save_run: SaveRun) -> None:
-    with pytest.raises(CheckpointError, match="no student in any run"):
-        newest_student(tmp_path)
-    for name, age in (("b", 200), ("a", 100), ("c", 300)):
-        run = save_run(tmp_path / name, make_student())
-        then = run.stat().st_mtime - age
-        os.utime(run / "student" / "student.json", (then, then))
-    assert newest_student(tmp_path) == tmp_path / "a"
 
 
 def left(folder: Path) -> list[str]:

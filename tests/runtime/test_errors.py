@@ -50,3 +50,8 @@ def test_the_document_names_every_class_beside_its_code() -> None:
 def test_the_help_names_the_same_codes_as_the_document() -> None:
     in_document = re.findall(r"^\| (\d+) \|", DOCUMENT.read_text(encoding="utf-8"), flags=re.MULTILINE)
     assert re.findall(r"(\d+) \w", EXIT_CODES) == in_document
+
+
+def test_a_reason_is_one_line_of_what_was_said() -> None:
+    assert errors.reason(ValueError("bad\n  shape:\t(3, 4)\n")) == "bad shape: (3, 4)"
+    assert errors.reason(ValueError("x" * 500)) == "x" * 200

@@ -47,6 +47,7 @@ def runs(tmp_path: Path, write_clip_graph: Write, write_step_graph: Write) -> Pa
     aged(write_clip_graph(runs / "owl" / "owl-fixed.onnx", samples=80_000), 0)
     put(runs / "owl" / ".owl.onnx.part.onnx")
     put(runs / "owl" / "owl.md")
+    (runs / "owl" / "gone.onnx").symlink_to(runs / "nowhere.onnx")
     aged(write_clip_graph(runs / "cat" / "cat.onnx"), 4)
     (runs / "new").mkdir()
     return runs
@@ -71,10 +72,27 @@ def test_a_run_with_nothing_but_streams_has_none(runs: Path) -> None:
         find_model(runs / "owl")
 
 
-def test_the_newest_file_is_not_passed_over_because_it_is_damaged(runs: Path) -> None:
-    put(runs / "owl" / "owl-new.onnx", age=-1)
-    with pytest.raises(CheckpointError, match=r"owl-new\.onnx cannot be"):
+def test_a_newer_file_that_is_no_model_of_ours_is_passed_over_which_is_said(
+    runs: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for age, name in enumerate(("owl-newer.onnx", "owl-new.ort"), start=-2):
+        put(runs / "owl" / name, age)
+    assert find_model(runs / "owl") == runs / "owl" / "owl-int8.onnx"
+    warned = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    for message, name in zip(warned, ("owl-newer.onnx", "owl-new.ort"), strict=True):
+        assert message.startswith(f"passed over: {runs / 'owl' / name} cannot be ")
+
+
+def test_where_nothing_else_fits_the_newest_of_those_passed_over_is_the_error(
+    runs: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("owl.onnx", "owl-int8.onnx", "live-stream.onnx"):
+        (runs / "owl" / name).unlink()
+    for age, name in enumerate(("owl-newer.onnx", "owl-new.ort"), start=-2):
+        put(runs / "owl" / name, age)
+    with pytest.raises(CheckpointError, match=r"owl-newer\.onnx cannot be"):
         find_model(runs / "owl")
+    assert not caplog.records
 
 
 def test_without_a_name_it_is_the_newest_of_all_runs_which_is_said(

@@ -7,7 +7,7 @@ import onnx
 import pytest
 
 from earkit.runtime.errors import CheckpointError
-from earkit.runtime.inference import STEP, open_graph, pad, play, run, steps, zero_states
+from earkit.runtime.inference import STEP, cosine, open_graph, pad, play, run, steps, zero_states
 
 
 def noise(*lengths: int) -> list[np.ndarray]:
@@ -70,3 +70,12 @@ def test_what_is_fed_is_the_clip_in_pieces_and_then_nothing(step_graph: Path) ->
 def test_what_onnxruntime_does_not_open_is_one_sentence() -> None:
     with pytest.raises(CheckpointError, match=r"cannot open the graph that was made .* nothing was written"):
         open_graph(onnx.ModelProto(ir_version=9))
+
+
+def test_a_cosine_is_of_all_numbers_whatever_their_shape() -> None:
+    a = np.array([[3.0, 0.0], [4.0, 0.0]], np.float32)
+    b = np.array([0.0, 5.0, 5.0, 0.0], np.float32)
+    assert cosine(a, b) == pytest.approx(4 / 5 / 2**0.5)  # 20 / (5 * 5 sqrt 2)
+    assert cosine(a, -a) == pytest.approx(-1)
+    assert cosine(a, np.zeros(4)) == 0
+    assert np.isnan(cosine(a, np.full(4, np.nan)))

@@ -1,0 +1,24 @@
+"""The table of pruning, cell by cell."""
+
+from pathlib import Path
+
+import pytest
+
+from earkit.benchmarks import results
+from earkit.benchmarks.prune_tables import prune_quality
+
+
+def test_the_whole_student_is_its_own_measure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(results, "FOLDER", tmp_path)
+    cut = {"multiply_adds": 0.6, "speed": 1.25, "phones": 0.25, "words": 0.75, "retained": 0.5}
+    rows = [
+        {"name": "whole", "seed": 0, "phones": 0.5, "words": 0.75},
+        {"name": "taylor", "seed": 0, **cut},
+        {"name": "taylor", "seed": 1, **cut, "speed": 1.75, "phones": 0.75, "retained": 0.7},
+    ]
+    results.store("prune_quality", "python -m x", rows)
+    lines = prune_quality().splitlines()
+    assert lines[2] == "| whole | 1.00 | 1.00 | 50.0 | 75.0 | 100.0 |"
+    assert lines[3].startswith("| taylor | 0.60 | 1.50 | 50.0 (25.0 to 75.0) | 75.0 (")
+    assert lines[3].endswith("| 60.0 (50.0 to 70.0) |")
+    assert "2 seed(s)" in lines[5]
