@@ -1,0 +1,117 @@
+"""Models of real speech for the table of peers: a DinoSR teacher, two students, and their int8 files.
+
+    kit corpus get --train
+    python -m earkit.benchmarks.peers get speech_embedding ecapa
+    python -m earkit.benchmarks.speech_models [--steps 12000] [--student-steps 3000]
+
+The teacher learns from all training corpora on this machine, without labels; one `tiny` student learns from
+it, another from it, speech_embedding and ECAPA at once. It takes hours on two cores; what was trained is
+kept, and what was begun goes on.
+"""
+
+import argparse
+import csv
+import io
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from earkit.benchmarks.corpora.build import MANIFEST, corpora_folder, find
+from earkit.benchmarks.corpora.sets import choose
+from earkit.compress.calibration_clips import clips_of_run
+from earkit.compress.quantize import quantize
+from earkit.distill.distillation import distil, distil_config
+from earkit.distill.pretrain import load_config, pretrain
+from earkit.distill.run_folder import open_run
+from earkit.export.student import export_student
+from earkit.runtime.atomic import write_text
+from earkit.runtime.cache import cache_folder
+from earkit.runtime.errors import DataError
+
+TEACHER = [
+    "model.depth=4",
+    "model.codebook_size=64",
+    "model.ema_end=0.9995",
+    "model.ema_anneal_steps=4000",
+    "data.augment.band=0.3",
+    "save_every=500",
+    "log_every=100",
+]
+"""`dinosr_nano`, one layer deeper and so wider, with more codewords and a slower average: there is more to
+learn. The bandwidth of a recording must not tell its language, so wide ones are narrowed at random."""
+STUDENT = ["data.augment.band=0.3", "save_every=250", "log_every=100", "probe_every=0"]
+STUDENTS = {"of_dinosr": (), "of_three": ("speech_embedding", "ecapa")}
+"""By run: the teachers beside the first."""
+
+
+def manifest_of_all(place: Path) -> Path:
+    """Join the manifests of all training corpora that are on this machine; paths lead to where they lie."""
+    rows: list[dict[str, str]] = []
+    for recipe in choose((), ("train",)):
+        if find(recipe):
+            folder = corpora_folder() / recipe.name
+            with (folder / MANIFEST).open(encoding="utf-8", newline="") as lines:
+                rows += [row | {"path": str(folder / row["path"])} for row in csv.DictReader(lines)]
+    if not rows:
+        raise DataError("there is no training corpus here: fetch them with `kit corpus get --train`")
+    text = io.StringIO()
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    table = csv.DictWriter(text, columns, lineterminator="\n")
+    table.writeheader()
+    table.writerows(rows)
+    write_text(place, text.getvalue())
+    return place
+
+
+def teacher_run(run: Path, manifest: Path, steps: int) -> Path:
+    """Train the teacher, unless it is there."""
+    if not (run / "teacher" / "config.json").is_file():
+        config = load_config("dinosr_nano", [*TEACHER, f"steps={steps}"])
+        pretrain(config, open_run(run, config, manifest, fresh=False, say=_say), run, report=_say, say=_say)
+    return run
+
+
+def student_run(run: Path, manifest: Path, teachers: Sequence[str], steps: int) -> Path:
+    """Train a student, unless it is there."""
+    if not (run / "student" / "student.json").is_file():
+        overrides = [*STUDENT, f"steps={steps}"]
+        config = distil_config("general", teachers=teachers, student="tiny", overrides=overrides)
+        distil(config, open_run(run, config, manifest, fresh=False, say=_say), run, report=_say, say=_say)
+    return run
+
+
+def model_files(run: Path) -> list[Path]:
+    """Export a student as float and as int8, as `kit export --int8` does, unless they are there."""
+    file = run / f"{run.name}.onnx"
+    small = file.with_name(f"{run.name}-int8.onnx")
+    if not file.is_file():
+        export_student(run, file)
+    if not small.is_file():
+        clips = clips_of_run(run)
+        assert clips is not None
+        quantize(file, clips, goal="speed", out=small, say=_say)
+    return [file, small]
+
+
+def _say(report: object) -> None:
+    print(report, file=sys.stderr, flush=True)
+
+
+def main() -> None:
+    """Train and export what is missing, and name it as the table of peers takes it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--steps", type=int, default=12_000)
+    parser.add_argument("--student-steps", type=int, default=3_000)
+    parser.add_argument("--runs", type=Path, default=cache_folder() / "speech")
+    given = parser.parse_args()
+    manifest = manifest_of_all(given.runs / "training.csv")
+    teacher = teacher_run(given.runs / "dinosr", manifest, given.steps)
+    print(f"--model 'dinosr={teacher}'")
+    for name, others in STUDENTS.items():
+        run = student_run(given.runs / name, manifest, [str(teacher), *others], given.student_steps)
+        for file in model_files(run):
+            print(f"--model '{file.stem}={file}'")
+
+
+if __name__ == "__main__":
+    main()

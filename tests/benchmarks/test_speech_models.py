@@ -1,0 +1,51 @@
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from earkit.benchmarks import speech_models
+from earkit.benchmarks.corpora.recipe import Recipe
+from earkit.benchmarks.speech_models import manifest_of_all
+from earkit.distill.data.corpus import open_corpus
+from earkit.runtime.errors import DataError
+
+
+@pytest.fixture
+def corpora(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two training corpora with other columns each, and one for evaluation, in a folder of a cache."""
+    place = tmp_path / "corpora"
+    columns = {"sky": "split,use", "drascula": "text,split,use", "kajongg": "split,use"}
+    values = {"sky": "train,train", "drascula": "hello,train,train", "kajongg": "train,evaluation"}
+    for name, header in columns.items():
+        (place / name / "deep").mkdir(parents=True)
+        soundfile.write(place / name / "deep" / "one.flac", np.zeros(16_000, np.int16), 16_000)
+        lines = f"path,samples,sample_rate,{header}\ndeep/one.flac,16000,16000,{values[name]}\n"
+        (place / name / "manifest.csv").write_text(lines)
+
+    def find(recipe: Recipe) -> bool:
+        return (place / recipe.name).is_dir()
+
+    monkeypatch.setattr(speech_models, "find", find)
+    monkeypatch.setattr(speech_models, "corpora_folder", lambda: place)
+    return place
+
+
+def test_all_training_corpora_and_no_other(corpora: Path, tmp_path: Path) -> None:
+    manifest = manifest_of_all(tmp_path / "runs" / "training.csv")
+    clips = open_corpus(manifest, split="train").clips
+    wanted = {str(corpora / name / "deep" / "one.flac") for name in ("sky", "drascula")}
+    assert {clip.path for clip in clips} == wanted
+    assert sum(clip.seconds for clip in clips) == 2
+    with manifest.open(newline="") as lines:
+        assert {row["path"]: row["text"] for row in csv.DictReader(lines)} == {
+            str(corpora / "sky" / "deep" / "one.flac"): "",
+            str(corpora / "drascula" / "deep" / "one.flac"): "hello",
+        }
+
+
+def test_no_training_corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(speech_models, "find", lambda _: None)
+    with pytest.raises(DataError, match="kit corpus get --train"):
+        manifest_of_all(tmp_path / "training.csv")
