@@ -24,13 +24,15 @@ WIDEST = 1 << 16  # of sparse vectors: an index has two bytes
 class Candidate:
     """A way to make it smaller, and what it makes of the vectors; vectors: (n, dim), or (n, width) if sparse.
 
-    size: dims, or the non-zeros that a sparse vector may have.
+    size: dims, or the non-zeros that a sparse vector may have. queries: what is searched for, where it is not
+    the vectors themselves: a query is stored nowhere and may be longer.
     """
 
     name: str
     storage: Storage
     size: int
     vectors: Vectors
+    queries: Vectors | None = None
 
     def __post_init__(self) -> None:
         sparse_ones = self.storage == "sparse"
@@ -45,7 +47,8 @@ def compared(candidates: Sequence[Candidate], labels: Labels, speakers: Labels) 
     """Word retrieval of each candidate, with its bytes per vector: the rows of a table."""
     rows = []
     for candidate in candidates:
-        scores = retrieval(stored(candidate.storage, candidate.vectors), labels, speakers)
+        kept = stored(candidate.storage, candidate.vectors)
+        scores = retrieval(kept, labels, speakers, candidate.queries)
         rows.append(
             {
                 "name": candidate.name,

@@ -3,26 +3,24 @@
 import csv
 import dataclasses
 from collections.abc import Mapping
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from statistics import median
 
 import numpy as np
-import onnx
-import torch
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from earkit.benchmarks.compact_vectors import truncated
+from earkit.benchmarks.contestants import contestant, of_model_file
+from earkit.benchmarks.cost import COUNTED, Plan, in_turns, timed
 from earkit.benchmarks.demo import Shown
 from earkit.benchmarks.demo_record import Record, Result
 from earkit.benchmarks.distilled import log_mel_features, pooled, teacher_features
-from earkit.benchmarks.hearing import noise
 from earkit.benchmarks.machine import machine
 from earkit.benchmarks.probes import Featurise, probe
 from earkit.benchmarks.retrieval import retrieval
 from earkit.benchmarks.spoken_words import write_words
-from earkit.benchmarks.teacher_speed import SECONDS, Hears, times
 from earkit.compress.calibration_clips import clips_of_run
 from earkit.compress.prune import prune
 from earkit.compress.prune_config import Target, learned_from, prune_config
@@ -37,7 +35,6 @@ from earkit.export.student import export_student
 from earkit.runtime.audio import SAMPLE_RATE, read
 from earkit.runtime.corpus_run import embed_corpus
 from earkit.runtime.embedder import Embedder
-from earkit.runtime.inference import open_graph, pad
 from earkit.runtime.search.build import Options, build_index
 from earkit.runtime.search.index import Hit, Index
 from earkit.runtime.sound_files import find_sounds
@@ -205,18 +202,14 @@ class Stages:
 
     def speed(self) -> Result:
         """Time the teacher in torch, log-mel in NumPy and the files in onnxruntime, in turns."""
-        clip = noise(SECONDS)
-        contestants: dict[str, Hears] = {
-            "teacher": partial(teacher_features(self.teacher_run), clip),
-            "log-mel": partial(log_mel_features, clip),
-        }
-        for name, file in self._files().items():
-            session = open_graph(onnx.load(file), threads=1)
-            contestants[name] = partial(session.run, None, pad([clip]))
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        taken = times(contestants, self.settings.speed_rounds)
-        torch.set_num_threads(threads)
+        everyone = [
+            dataclasses.replace(contestant(str(self.teacher_run)), name="teacher"),
+            contestant("log-mel"),
+            *(of_model_file(file, name) for name, file in self._files().items()),
+        ]
+        plan = Plan(lengths=(COUNTED,), threads=(1,), rounds=self.settings.speed_rounds)
+        kind = timed(COUNTED, 1)
+        taken = {name: own[kind] for name, own in in_turns(everyone, 1, plan).items()}
         models = {
             name: {
                 "milliseconds": round(1000 * median(own), 2),

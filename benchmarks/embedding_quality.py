@@ -18,6 +18,7 @@ import torch
 from earkit.benchmarks import distilled as bench
 from earkit.benchmarks.compact_vectors import Candidate, compared, pca, sparse, truncated
 from earkit.benchmarks.results import Cells
+from earkit.benchmarks.retrieval import Vectors
 from earkit.distill.data.corpus import open_corpus
 from earkit.distill.distilled import DistilledStudent
 from earkit.distill.spans import SpanConfig
@@ -26,6 +27,8 @@ from earkit.runtime.audio import SAMPLE_RATE
 
 NAME = "embedding_quality"
 DIMS = (32, 64, 128, 256)
+UNTRAINED = (8, 16)
+"""Dims shorter than any that is trained, to stand beside the shortest codes."""
 CODES = (8, 16, 32, 64)
 
 
@@ -41,13 +44,24 @@ def candidates(
         yield Candidate("matryoshka", "int8", dim, truncated(trained, dim))
         yield Candidate("ordinary, truncated", "float16", dim, truncated(plain, dim))
         yield Candidate("ordinary, PCA", "float16", dim, pca(fitted, plain, dim))
-    assert coded.sparse is not None
+    for dim in UNTRAINED:
+        yield Candidate("matryoshka, cut below its dims", "float16", dim, truncated(trained, dim))
+        yield Candidate("matryoshka, cut below its dims", "int8", dim, truncated(trained, dim))
+        yield Candidate("ordinary, PCA", "float16", dim, pca(fitted, plain, dim))
     dense = torch.from_numpy(bench.embeddings(coded, clips))
+    longest = codes(coded, dense, CODES[-1])
     for k in CODES:
-        with torch.inference_mode():
-            indices, values = coded.sparse.encode(dense, k)
-        rows = sparse(indices.numpy(), values.numpy(), coded.sparse.config.width)
-        yield Candidate("csr", "sparse", k, rows)
+        yield Candidate("csr", "sparse", k, codes(coded, dense, k))
+        if k < CODES[-1]:
+            yield Candidate(f"csr, queries of {CODES[-1]}", "sparse", k, codes(coded, dense, k), longest)
+
+
+def codes(coded: DistilledStudent, dense: torch.Tensor, k: int) -> Vectors:
+    """Give sparse codes with their zeros."""
+    assert coded.sparse is not None
+    with torch.inference_mode():
+        indices, values = coded.sparse.encode(dense, k)
+    return sparse(indices.numpy(), values.numpy(), coded.sparse.config.width)
 
 
 def cuts(manifest: Path, clips: int = 600) -> list[bench.Array]:

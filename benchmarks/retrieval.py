@@ -56,15 +56,18 @@ class Identification:
     correct: Scores
 
 
-def retrieval(vectors: Vectors, labels: Labels, speakers: Labels) -> Retrieval:
-    """Let each vector search among those of the other speakers. vectors: (n, dim)."""
-    each = per_query(vectors, labels, speakers)
+def retrieval(
+    vectors: Vectors, labels: Labels, speakers: Labels, queries: Vectors | None = None
+) -> Retrieval:
+    """Let each vector, or its query, search among the vectors of the other speakers. Both are (n, dim)."""
+    each = per_query(vectors, labels, speakers, queries)
     return Retrieval(float(each.first.mean()), float(each.precision.mean()), len(each.query))
 
 
-def per_query(vectors: Vectors, labels: Labels, speakers: Labels) -> PerQuery:
+def per_query(vectors: Vectors, labels: Labels, speakers: Labels, queries: Vectors | None = None) -> PerQuery:
     """Score every query that can be answered, for intervals and for pairwise comparison."""
     unit = _unit(vectors)
+    asked = unit if queries is None else _unit(queries)
     label = np.unique(labels, return_inverse=True)[1]
     speaker = np.unique(speakers, return_inverse=True)[1]
     parts = []
@@ -74,7 +77,7 @@ def per_query(vectors: Vectors, labels: Labels, speakers: Labels) -> PerQuery:
         relevant = foreign & (label[rows, None] == label)
         answerable = relevant.any(axis=1)
         rows, foreign, relevant = rows[answerable], foreign[answerable], relevant[answerable]
-        cosines = np.where(foreign, _cosines(unit[rows], unit), -np.inf)
+        cosines = np.where(foreign, _cosines(asked[rows], unit), -np.inf)
         parts.append(PerQuery(rows, *_expected(cosines, relevant)))
     if not sum(len(part.query) for part in parts):
         raise DataError("no label is said by two speakers, so nothing can be retrieved: give more speakers")

@@ -172,3 +172,14 @@ def test_one_shot_against_all_choices_of_the_known() -> None:
 def test_one_shot_needs_a_second_utterance() -> None:
     with pytest.raises(DataError, match="at least two of each"):
         one_shot_speakers(np.eye(3, dtype=np.float32), np.array(["x", "x", "y"]), seed=0)
+
+
+def test_queries_of_another_kind() -> None:
+    """Each query, not its own vector, decides; its length does not matter."""
+    vectors = np.array([[1, 0], [0, 1], [1, 0.1], [0.1, 1]], np.float32)
+    labels, speakers = np.array(["a", "b", "a", "b"]), np.array(["x", "x", "y", "y"])
+    assert retrieval(vectors, labels, speakers).first == 1
+    assert retrieval(vectors, labels, speakers, 7 * vectors).first == 1
+    queries = vectors.copy()
+    queries[0] = [0, 5]  # asks for a b, and gets one
+    assert retrieval(vectors, labels, speakers, queries).first == 3 / 4
