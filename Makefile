@@ -52,7 +52,7 @@ bench-quick: setup  ## a small part of the benchmarks, below ten minutes on two 
 
 # What is stored is kept, so that a run that was stopped goes on; without its file, a table is measured again.
 # These store cell by cell, and then do what is missing:
-DISTILLED := distill_quality embedding_quality two_teachers task_quality student_blocks elastic_quality \
+DISTILLED := distill_quality strong_teacher embedding_quality two_teachers task_quality student_blocks elastic_quality \
 	token_robustness
 MODEL ?= tiny
 measured = $(patsubst %,benchmarks/measured/%.json,$(1))

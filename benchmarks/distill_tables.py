@@ -8,9 +8,18 @@ from earkit.benchmarks.results import Row, load, measured
 
 def distill_quality() -> str:
     """Scores of every mixture of losses."""
-    stored = load("distill_quality")
+    return _kept("distill_quality", "teacher")
+
+
+def strong_teacher() -> str:
+    """Scores of students of a strong teacher."""
+    return _kept("strong_teacher", "speech_embedding")
+
+
+def _kept(stored_as: str, taught_by: str) -> str:
+    stored = load(stored_as)
     rows: list[Row] = stored["rows"]
-    teacher = {row["seed"]: row for row in rows if row["name"] == "teacher"}
+    teacher = {row["seed"]: row for row in rows if row["name"] == taught_by}
     heads = (
         "frozen features",
         "phones",

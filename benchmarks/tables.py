@@ -97,6 +97,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "pretrain_quality": pretrain_quality,
     "pretrain_throughput": pretrain_throughput,
     "distill_quality": distill_tables.distill_quality,
+    "strong_teacher": distill_tables.strong_teacher,
     "embedding_quality": distill_tables.embedding_quality,
     "two_teachers": distill_tables.two_teachers,
     "task_quality": distill_tables.task_quality,
