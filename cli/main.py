@@ -92,6 +92,17 @@ def kit(
     ours.handlers = [talk]
     ours.setLevel(logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO)
     log.setLevel(logging.DEBUG if debug else logging.NOTSET)
+    _keep_root()
+
+
+def _keep_root() -> None:
+    """Let libraries warn, and keep them from setting up the root logger: it would say all of ours twice."""
+    root = logging.getLogger()
+    if not root.handlers:
+        others = logging.StreamHandler(sys.stderr)
+        others.setLevel(logging.WARNING)
+        others.addFilter(lambda record: not record.name.startswith("earkit"))
+        root.addHandler(others)
 
 
 def main() -> None:

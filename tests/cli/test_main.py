@@ -135,3 +135,15 @@ def test_a_reader_that_goes_away_is_no_reason_to_complain(argument: str) -> None
 def test_as_a_module_it_is_the_same_command() -> None:
     command = [sys.executable, "-m", "earkit.cli", "--version"]
     assert subprocess.run(command, capture_output=True, check=True).stdout.startswith(b"earkit ")
+
+
+def test_what_libraries_log_does_not_double_what_we_log(kit: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+
+    def verb() -> None:
+        logging.info("of a library")  # noqa: LOG015 - sets up the root logger where nobody has
+        logging.getLogger("library").warning("a library warns")
+        logging.getLogger("earkit.verb").warning("once")
+
+    code, out, err = kit("verb", verb=verb)
+    assert (code, out, err) == (0, "", "a library warns\nonce\n")
