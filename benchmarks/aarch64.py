@@ -19,7 +19,7 @@ from pathlib import Path
 
 import earkit.benchmarks
 import earkit.runtime
-from earkit.benchmarks.debian import Apt, staging
+from earkit.benchmarks.debian import Apt, whole
 from earkit.runtime.cache import cache_folder
 from earkit.runtime.errors import DataError, EarkitError
 
@@ -103,7 +103,7 @@ def find_aarch64() -> Aarch64:
         )
     debian = cache_folder() / "aarch64" / "debian"
     if not debian.is_dir():
-        with staging(debian) as made:
+        with whole(debian) as made:
             _fetch_debian(made)
     python = debian / "root/usr/bin/python3"
     if not python.is_file() or not (debian / QEMU).is_file():
@@ -113,7 +113,7 @@ def find_aarch64() -> Aarch64:
     digest = hashlib.sha256(" ".join([number, *wheels]).encode()).hexdigest()
     packages = cache_folder() / "aarch64" / f"packages-{digest[:12]}"
     if not packages.is_dir():
-        with staging(packages) as made:
+        with whole(packages) as made:
             _fetch_wheels(made, number, wheels)
     return Aarch64(debian / QEMU, debian / "root", packages)
 

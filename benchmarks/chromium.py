@@ -8,7 +8,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from earkit.benchmarks.debian import Apt, staging
+from earkit.benchmarks.debian import Apt, whole
 from earkit.runtime.cache import cache_folder
 from earkit.runtime.errors import ConfigError, DataError
 
@@ -61,6 +61,6 @@ def _fetch(folder: Path) -> None:
                 f"there is no Chromium on this machine and no {program} to fetch Debian's: install Chromium "
                 f"or Chrome, or name its program in {VARIABLE}"
             )
-    with staging(folder) as made:
+    with whole(folder) as made:
         apt = Apt(made.parent, "Chromium", f"install it, or name its program in {VARIABLE}")
         apt.unpack(apt.needed(PACKAGE), made)

@@ -11,25 +11,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from earkit.runtime.errors import DataError, EarkitError, StorageError
+from earkit.benchmarks.packages import staging
+from earkit.runtime.errors import DataError
 
 
 @contextmanager
-def staging(folder: Path) -> Iterator[Path]:
+def whole(folder: Path) -> Iterator[Path]:
     """Give a folder that becomes `folder` when everything is in it; the one that it is in is removed."""
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as name:
-            made = Path(name) / "made"
-            made.mkdir()
-            yield made
-            made.replace(folder)
-    except EarkitError:
-        raise
-    except OSError as error:
-        raise StorageError(
-            f"could not write below {folder}: {error.strerror or error}; free some space"
-        ) from error
+    with staging(folder) as place:
+        made = place / "made"
+        made.mkdir()
+        yield made
+        made.replace(folder)
 
 
 @dataclass(frozen=True)

@@ -49,11 +49,11 @@ def candidates(
         yield Candidate("matryoshka, cut below its dims", "int8", dim, truncated(trained, dim))
         yield Candidate("ordinary, PCA", "float16", dim, pca(fitted, plain, dim))
     dense = torch.from_numpy(bench.embeddings(coded, clips))
-    longest = codes(coded, dense, CODES[-1])
-    for k in CODES:
-        yield Candidate("csr", "sparse", k, codes(coded, dense, k))
+    made = {k: codes(coded, dense, k) for k in CODES}
+    for k, rows in made.items():
+        yield Candidate("csr", "sparse", k, rows)
         if k < CODES[-1]:
-            yield Candidate(f"csr, queries of {CODES[-1]}", "sparse", k, codes(coded, dense, k), longest)
+            yield Candidate(f"csr, queries of {CODES[-1]}", "sparse", k, rows, made[CODES[-1]])
 
 
 def codes(coded: DistilledStudent, dense: torch.Tensor, k: int) -> Vectors:

