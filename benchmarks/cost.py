@@ -1,10 +1,11 @@
 """What an embedding costs: size, multiply-adds, time by length and threads, a cold start, memory.
 
 Everyone hears the same noise, in a process of its own with as many CPUs as it has threads, all in turns, so
-that they share the machine's moods. Before each clip that counts comes one of a second that does not: it
-wakes the process and its caches. A model of a fixed window is charged that window, for that is what its user
-waits for. Cold starts and memory are of fresh processes that import no more than is needed (for an ONNX peer:
-NumPy and onnxruntime; its features are computed before), with the files in the disk's cache.
+that they share the machine's moods. In each turn it hears clips for half a second that do not count, which
+wakes the process and its caches, and for as long clips that do, at least one; a turn's time is their median.
+A model of a fixed window is charged that window, for that is what its user waits for.
+Cold starts and memory are of fresh processes that import no more than is needed (for an ONNX peer: NumPy and
+onnxruntime; its features are computed before), with the files in the disk's cache.
 """
 
 import json
@@ -27,6 +28,8 @@ from earkit.runtime.threads import usable_threads
 
 Say = Callable[[str], None]
 
+TURN = 0.5
+"""Seconds for which each hears clips that do not count, and then clips that do."""
 COUNTED = 10  # seconds of the clip whose multiply-adds and memory are told
 
 
@@ -112,9 +115,9 @@ def in_turns(
         for _ in range(plan.rounds):
             for length in plan.lengths:
                 for name, process in processes.items():
-                    process.hear(1)
+                    process.hear(length, TURN)
                     own = taken[name].setdefault(timed(length, threads), [])
-                    own.append(process.hear(length)[0])
+                    own.append(process.hear(length, TURN)[0])
     return taken
 
 
@@ -164,12 +167,15 @@ class Hearing:
     def __enter__(self) -> Self:
         return self
 
-    def hear(self, seconds: int) -> tuple[float, float]:
-        """Have it hear a clip. -> the seconds it took, and its peak memory so far in megabytes."""
+    def hear(self, seconds: int, turn: float = 0.0) -> tuple[float, float]:
+        """Have it hear a clip, again and again for a turn.
+
+        -> the seconds that one took, their median, and its peak memory so far in megabytes.
+        """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         try:
-            self._process.stdin.write(f"{seconds}\n")
+            self._process.stdin.write(f"{seconds} {turn}\n")
             self._process.stdin.flush()
         except BrokenPipeError:
             pass  # it says why below

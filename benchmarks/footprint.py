@@ -73,8 +73,8 @@ import numpy, onnxruntime
 options = onnxruntime.SessionOptions()
 options.intra_op_num_threads = int(sys.argv[3])
 options.inter_op_num_threads = 1
-options.enable_mem_pattern = options.enable_cpu_mem_arena = False
-options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+options.enable_mem_pattern = False
+options.add_session_config_entry("session.force_spinning_stop", "1")
 session = onnxruntime.InferenceSession(sys.argv[1], options, providers=["CPUExecutionProvider"])
 with wave.open(sys.argv[2]) as file:
     audio = numpy.frombuffer(file.readframes(file.getnframes()), "<i2").astype(numpy.float32)[None] / 32768

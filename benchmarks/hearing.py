@@ -2,8 +2,9 @@
 
     python -m earkit.benchmarks.hearing KIND PLACE THREADS
 
-For every line with a number of seconds it answers with a line of JSON: the seconds that hearing took, and
-the most memory the process ever had. KIND says what PLACE is, and what is imported for it: no more than its
+For every line with the seconds of a clip and those of a turn it hears the clip until the turn is over, at
+least once, and answers with a line of JSON: the seconds that hearing took, their median, and the most memory
+the process ever had. KIND says what PLACE is, and what is imported for it: no more than its
 user needs. `graphs` are an ONNX peer's files alone, fed with what `write_feeds` recorded.
 """
 
@@ -139,10 +140,19 @@ def main() -> None:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: int(threads)])
     hear = hearer(kind, place, int(threads))  # type: ignore[arg-type]  # one of ours started it
     for line in sys.stdin:
-        noise(int(line))  # is kept: making it does not count
-        begun = perf_counter()
-        hear(int(line))
-        print(json.dumps({"seconds": perf_counter() - begun, "peak_mb": peak_megabytes()}), flush=True)
+        seconds, turn = line.split()
+        noise(int(seconds))  # is kept: making it does not count
+        taken: list[float] = []
+        while not taken or sum(taken) < float(turn):
+            begun = perf_counter()
+            hear(int(seconds))
+            taken.append(perf_counter() - begun)
+        print(json.dumps({"seconds": _median(taken), "peak_mb": peak_megabytes()}), flush=True)
+
+
+def _median(numbers: list[float]) -> float:
+    """Give a middle one of them; `statistics` would take part in what a cold start costs."""
+    return sorted(numbers)[len(numbers) // 2]
 
 
 if __name__ == "__main__":

@@ -164,6 +164,9 @@ class _Recovering:
     def stepped(self) -> None:
         pass
 
+    def finish(self) -> None:
+        pass
+
     def restored(self, step: int) -> None:
         pass
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from earkit.distill import layer_map as maps
 from earkit.distill.calibration import CLIPS, Standardiser
@@ -30,6 +31,7 @@ from earkit.distill.front_end import student_frames
 from earkit.distill.losses.masked import draw
 from earkit.distill.losses.matryoshka import MatryoshkaConfig
 from earkit.distill.objective import Distillation, Lesson, LossesConfig, Lost, TeacherConfig, pairs_of
+from earkit.distill.principal_axes import principal_axes
 from earkit.distill.retention import Retention, hold_out
 from earkit.distill.spans import SpanConfig, cut_out, draw_spans, played
 from earkit.distill.stopwatch import Stopwatch
@@ -43,6 +45,8 @@ from earkit.runtime.atomic import write_text
 from earkit.runtime.errors import CheckpointError, ConfigError
 
 RECIPES = Path(__file__).parent / "recipes"
+AXES_CLIPS = 100
+"""Clips whose cuts decide on the axes of the embedding."""
 
 
 @dataclass(frozen=True)
@@ -399,6 +403,34 @@ class Distilling:
     def stepped(self) -> None:
         """Nothing follows a step."""
 
+    @torch.no_grad()
+    def finish(self) -> None:
+        """Turn the embedding to its principal axes, if it was trained to be cut."""
+        config, student, losses = self.config, self.module.student, self.module.embedding_losses
+        if config.freeze or len(config.matryoshka.dims) == 1 or not self._trains_embeddings():
+            return
+        student.eval()
+        axes = principal_axes(torch.cat(list(self._embedded_cuts())))
+        student.train()
+        student.pooling.turn(axes)
+        for each in (losses.stella, losses.csr):
+            if each is not None:
+                each.turn(axes)
+
+    def _embedded_cuts(self) -> Iterator[Tensor]:
+        """Embed cuts of some clips, as users would embed short recordings. -> (n, embedding dim) each."""
+        student, rng = self.module.student, np.random.default_rng(self.config.seed)
+        device = student.blank.device
+        for batch in _sample(self.corpus, self.config.data, AXES_CLIPS):
+            spans = draw_spans(student_frames(batch.lengths), self.config.spans, rng)
+            cuts, lengths = (each.to(device) for each in cut_out(batch.audio, batch.lengths, spans))
+            trace = student(cuts, lengths)
+            yield F.normalize(student.pool(trace.hidden[-1], trace.valid), dim=1)
+
+    def _trains_embeddings(self) -> bool:
+        losses = self.module.embedding_losses
+        return bool(losses.stella or losses.correlation or self.config.losses.contrast.weight)
+
     def restored(self, step: int) -> None:
         """Nothing depends on the step."""
 
@@ -424,10 +456,8 @@ class Distilling:
         codes, csr, config = self.module.codes(), self.module.embedding_losses.csr, self.config
         kept = self.start[0] if self.start and config.freeze else None
         before = kept.outputs if kept else Outputs()
-        losses = self.module.embedding_losses
-        trained_dims = bool(losses.stella or losses.correlation or config.losses.contrast.weight)
         outputs = Outputs(
-            dims=config.matryoshka.dims if trained_dims else before.dims,
+            dims=config.matryoshka.dims if self._trains_embeddings() else before.dims,
             codebooks=codes.codebooks if codes else before.codebooks,
             codebook_size=codes.heads.out_features // codes.codebooks if codes else before.codebook_size,
             sparse=csr.config if csr is not None else before.sparse,

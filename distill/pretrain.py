@@ -114,6 +114,9 @@ class _Pretraining:
     def stepped(self) -> None:
         self.module.follow()
 
+    def finish(self) -> None:
+        pass
+
     def restored(self, step: int) -> None:
         self.module.updates = step
 

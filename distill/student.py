@@ -42,8 +42,8 @@ class StudentConfig:
     heads: int = 0
     block: Block = "convolution"
     expansion: int = 2
-    kernel: int = 15
-    kernel_ahead: int = 7
+    kernel: int = 7
+    kernel_ahead: int = 3
     """Of the kernel's taps, those that look ahead."""
     attention_back: int = 32
     """Frames before itself that a frame attends to."""
@@ -285,6 +285,12 @@ class Pooling(nn.Module):
         deviation = variance.clamp(min=1e-6).sqrt()
         pooled: Tensor = self.project(torch.cat([means.flatten(1), deviation], dim=1))
         return pooled - self.centre
+
+    @torch.no_grad()
+    def turn(self, axes: Tensor) -> None:
+        """Give embeddings along other axes. axes: (embedding dim, embedding dim), orthonormal rows."""
+        for tensor in (self.project.weight, self.project.bias, self.centre):
+            tensor.copy_(axes @ tensor)
 
     @torch.no_grad()
     def follow(self, made: Tensor, rate: float = 0.02) -> None:

@@ -298,6 +298,9 @@ class _Classifying:
     def stepped(self) -> None:
         pass
 
+    def finish(self) -> None:
+        pass
+
     def restored(self, step: int) -> None:
         pass
 

@@ -114,6 +114,10 @@ class Learner(Protocol[B, Seen_contra, P_co]):
         """Do what follows an optimizer step."""
         ...
 
+    def finish(self) -> None:
+        """Do what follows the last step, before it is saved."""
+        ...
+
     def restored(self, step: int) -> None:
         """Take over the step of a checkpoint whose tensors are in the module already."""
         ...
@@ -237,6 +241,8 @@ class Training(Generic[B, Out, P_co]):
                     shown = self.learner.show(progress, output)
                     append(metrics, json.dumps(dataclasses.asdict(shown)) + "\n")
                     report(shown)
+                if done:
+                    self.learner.finish()
                 if self.step % config.save_every == 0 or done or interrupted:
                     self.save()
                 watch.lap("log")

@@ -95,6 +95,12 @@ class CSR(nn.Module):
             self.encoder.bias.zero_()
         self.register_buffer("idle", torch.zeros(config.width, dtype=torch.int64))  # steps without being used
 
+    @torch.no_grad()
+    def turn(self, axes: Tensor) -> None:
+        """Follow embeddings that were turned to other axes, (dim, dim) orthonormal rows: codes stay."""
+        for tensor in (self.encoder.weight, self.decoder, self.centre):
+            tensor.copy_(tensor @ axes.T)
+
     def latents(self, x: Tensor) -> Tensor:
         """All latents before TopK. x: (n, dim), of length one -> (n, width)."""
         return self.encoder(x - self.centre)  # type: ignore[no-any-return]

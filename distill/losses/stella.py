@@ -80,6 +80,11 @@ class Stella(nn.Module):
         self.config = config
         self.projection = nn.Linear(student_dim, teacher_dim)
 
+    @torch.no_grad()
+    def turn(self, axes: Tensor) -> None:
+        """Follow whole embeddings that were turned to other axes, (dim, dim) orthonormal rows."""
+        self.projection.weight.copy_(self.projection.weight @ axes.T)
+
     def forward(self, student: Tensor, teacher: Tensor, generator: Generator | None = None) -> Tensor:
         """Return the loss of (n, student dim) against (n, teacher dim), n at least 1.
 

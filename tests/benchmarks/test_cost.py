@@ -10,28 +10,29 @@ import pytest
 
 from earkit.benchmarks import cost
 from earkit.benchmarks.contestants import Contestant, contestant
-from earkit.benchmarks.cost import Hearing, Plan, costs, from_fresh, in_turns, timed
+from earkit.benchmarks.cost import TURN, Hearing, Plan, costs, from_fresh, in_turns, timed
 from earkit.benchmarks.hearing import noise, peak_megabytes
 from earkit.runtime.errors import CheckpointError
 
 
 class Scripted:
-    """A process whose clips of 10 s take what a script says, and those of a second next to nothing."""
+    """A process whose every second turn takes what a script says, and others an hour."""
 
-    heard: list[tuple[str, int]] = []  # noqa: RUF012 - of the whole test
+    heard: list[tuple[str, int, float]] = []  # noqa: RUF012 - of the whole test
     script: dict[str, list[float]] = {}  # noqa: RUF012 - of the whole test
 
     def __init__(self, name: str, kind: str, place: str, threads: int) -> None:
-        self.name, self.taken = name, iter(self.script[name])
+        self.name, self.counts, self.taken = name, False, iter(self.script[name])
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None: ...
 
-    def hear(self, seconds: int) -> tuple[float, float]:
-        self.heard.append((self.name, seconds))
-        return (next(self.taken), 99.0) if seconds == 10 else (0.001, 50.0)
+    def hear(self, seconds: int, turn: float = 0.0) -> tuple[float, float]:
+        self.heard.append((self.name, seconds, turn))
+        self.counts = bool(turn) and not self.counts
+        return next(self.taken) if turn and not self.counts else 3600.0, 99.0
 
 
 @pytest.fixture
@@ -60,8 +61,8 @@ def test_medians_and_ratios_within_a_round(scripted: type[Scripted]) -> None:
 def test_turns(scripted: type[Scripted]) -> None:
     taken = in_turns([A, B], 1, PLAN)
     assert taken["a"] == {"10 s, 1 thread": [1.0, 2.0, 9.0]}
-    turn = [("a", 1), ("a", 10), ("b", 1), ("b", 10)]
-    assert scripted.heard == [("a", 1), ("b", 1), *turn * 3]
+    turn = [("a", 10, TURN), ("a", 10, TURN), ("b", 10, TURN), ("b", 10, TURN)]
+    assert scripted.heard == [("a", 1, 0), ("b", 1, 0), *turn * 3]
 
 
 def test_threads_that_the_machine_has_not_are_left_out(scripted: type[Scripted]) -> None:

@@ -23,7 +23,7 @@ from safetensors.torch import load_file, save_file
 from earkit.distill.checkpoint import saved
 from earkit.distill.data.corpus import open_corpus
 from earkit.distill.dinosr import DinoSR, DinoSRConfig, save_teacher
-from earkit.distill.distillation import DistilConfig, DistilReport, distil, distil_config
+from earkit.distill.distillation import DistilConfig, DistilReport, distil, distil_config, learner_of
 from earkit.distill.distilled import load_student
 from earkit.runtime.errors import CheckpointError, ConfigError
 
@@ -468,10 +468,54 @@ def test_a_run_goes_on_from_another_ones_student(place: Path, tmp_path: Path, st
     after = load_file(tmp_path / "still" / "student" / "student.safetensors")
     assert before.keys() == after.keys()
     learnt = {name for name, _ in load_student(student)[0].named_parameters()}  # not what is only counted
-    assert [name for name in learnt if not torch.equal(before[name], after[name])] == []
+    turned = {name for name in learnt if name.startswith(("student.pooling.project", "sparse"))}
+    assert [name for name in learnt - turned if not torch.equal(before[name], after[name])] == []
+    models = [load_student(folder)[0] for folder in (student, tmp_path / "still")]
+    one, other = (model.student.pooling.project.weight for model in models)
+    torch.testing.assert_close(one.T @ one, other.T @ other)
     run(configure(place, tmp_path, "steps=2", start=str(student)), place, tmp_path / "on")
     after = load_file(tmp_path / "on" / "student" / "student.safetensors")
     assert not torch.equal(before["student.stem.weight"], after["student.stem.weight"])
+
+
+def test_in_the_end_the_embedding_is_turned_to_its_principal_axes(place: Path, tmp_path: Path) -> None:
+    """Which changes nothing but what prefixes keep, and leaves the heads of losses with what they knew."""
+    corpus = open_corpus(place / "corpus" / "manifest.csv")
+    learner = learner_of(configure(place, tmp_path), corpus, tmp_path / "run", print)
+    learner.calibrate()
+    learner.module.eval()
+    stella = learner.module.embedding_losses.stella
+    assert stella is not None
+    before = learner.distilled()
+    projected = before.student.pooling.project.weight.T @ stella.projection.weight.T
+    learner.finish()
+    after = learner.distilled()
+    audio, lengths = heard()
+    audio = audio + 0.1 * torch.randn(audio.shape, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        one, other = (model.embed(audio, lengths) for model in (before, after))
+        codes = [model.sparse.encode(x, 8) for model, x in ((before, one), (after, other)) if model.sparse]
+        cuts = torch.cat(list(learner._embedded_cuts()))
+    assert not torch.allclose(one, other, atol=0.1)
+    torch.testing.assert_close(one @ one.T, other @ other.T)
+    torch.testing.assert_close(codes[0], codes[1])
+    torch.testing.assert_close(
+        after.student.pooling.project.weight.T @ stella.projection.weight.T, projected, atol=1e-5, rtol=1e-4
+    )
+    spread = torch.cov(cuts.T)
+    assert (spread.diagonal().diff() < 1e-6).all()  # falls
+    torch.testing.assert_close(spread, spread.diagonal().diag(), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize(
+    "given", [["matryoshka.dims=[16]"], ["losses.stella.weight=0", "losses.contrast.weight=0"]]
+)
+def test_what_was_not_trained_to_be_cut_is_not_turned(place: Path, tmp_path: Path, given: list[str]) -> None:
+    corpus = open_corpus(place / "corpus" / "manifest.csv")
+    learner = learner_of(configure(place, tmp_path, *given), corpus, tmp_path / "run", print)
+    before = {name: tensor.clone() for name, tensor in learner.module.state_dict().items()}
+    learner.finish()
+    assert all(torch.equal(before[name], tensor) for name, tensor in learner.module.state_dict().items())
 
 
 def test_the_robust_recipe_disturbs_what_the_student_hears(place: Path, student: Path) -> None:

@@ -15,7 +15,10 @@ def test_threads_are_those_granted_or_asked_for() -> None:
 def test_nothing_is_kept_for_each_length() -> None:
     options = session_options()
     assert not options.enable_mem_pattern
-    assert not options.enable_cpu_mem_arena
+
+
+def test_threads_rest_between_clips() -> None:
+    assert session_options().get_session_config_entry("session.force_spinning_stop") == "1"
 
 
 @pytest.mark.parametrize("threads", [0, -1])
