@@ -64,7 +64,7 @@ bench: setup  ## measure every table, about a day on two cores; MODEL=… is the
 	for name in $(DISTILLED) quantize_quality prune_quality; do \
 		"$(BIN)/python" -m earkit.benchmarks.$$name || exit 1; \
 	done
-	$(MAKE) $(call measured,pretrain_quality pretrain_throughput distill_throughput teacher_speed search_speed)
+	$(MAKE) $(call measured,pretrain_quality pretrain_throughput distill_throughput teacher_speed stream_cost search_speed)
 	$(MAKE) $(call measured,sanity_figures)
 	"$(BIN)/python" -m earkit.benchmarks.peers_quality --model "$(MODEL)"
 	"$(BIN)/python" -m earkit.benchmarks.tables

@@ -2,6 +2,8 @@
 
     python -m earkit.benchmarks.soak MODEL [--clips 20000] [--seed 0]
 
+With a step graph: as many pushes of 0 to 2000 samples, to three streams in turns, at 16, 44.1 and 8 kHz.
+
 Prints the memory after every twentieth of them, and what it gained per clip over the second half.
 """
 
@@ -16,21 +18,28 @@ import numpy as np
 import soundfile
 
 from earkit.runtime.embedder import Embedder
+from earkit.runtime.model_file import read_model_file
+from earkit.runtime.streaming_model import StreamingModel
 
 LONGEST = 10.0
 """Seconds; lengths are spread evenly over their logarithm, from 0.03 s on."""
 
+RATES = (16_000, 44_100, 8_000)
+"""Of streams."""
+LONGEST_PUSH = 2000
+"""Samples."""
+
 
 @dataclass(frozen=True)
 class Soak:
-    """Clips done, and the memory of the process then, in bytes."""
+    """Clips (or pushes) done, and the memory of the process then, in bytes."""
 
     clips: list[int]
     resident: list[int]
 
     @property
     def slope(self) -> float:
-        """Bytes per clip, by least squares over the second half: in the first, the allocator settles."""
+        """Bytes for each, by least squares over the second half: in the first, the allocator settles."""
         half = len(self.clips) // 2
         return float(np.polyfit(self.clips[half:], self.resident[half:], 1)[0])
 
@@ -59,6 +68,21 @@ def soak(model: Path, clips: int, seed: int = 0, every: int = 100) -> Soak:
     return seen
 
 
+def soak_streams(model: Path, pushes: int, seed: int = 0, every: int = 100) -> Soak:
+    """Push that often; memory is looked at after every so many."""
+    opened = StreamingModel.load(model)
+    streams = [opened.stream(rate) for rate in RATES]
+    rng, seen = np.random.default_rng(seed), Soak([], [])
+    noise = (0.1 * rng.standard_normal(int(LONGEST * 16_000))).astype(np.float32)
+    for done in range(1, pushes + 1):
+        begin = int(rng.integers(len(noise) - LONGEST_PUSH))
+        streams[done % len(streams)].push(noise[begin : begin + int(rng.integers(LONGEST_PUSH + 1))])
+        if done % every == 0:
+            seen.clips.append(done)
+            seen.resident.append(resident())
+    return seen
+
+
 def resident() -> int:
     """Memory of this process, in bytes."""
     return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * 4096
@@ -72,12 +96,14 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     began = time.monotonic()
-    seen = soak(given.model, given.clips, given.seed)
+    streams = read_model_file(given.model).stream is not None
+    seen = (soak_streams if streams else soak)(given.model, given.clips, given.seed)
+    each = "push" if streams else "clip"
     for i in range(0, len(seen.clips), max(1, len(seen.clips) // 20)):
-        print(f"{seen.clips[i]:>7} clips  {seen.resident[i] / 1e6:7.1f} MB")
+        print(f"{seen.clips[i]:>7}  {seen.resident[i] / 1e6:7.1f} MB")
     took, most = time.monotonic() - began, max(seen.resident) / 1e6
-    print(f"{seen.clips[-1]} clips in {took:.0f} s, at most {most:.1f} MB")
-    print(f"in the second half {seen.slope:+.1f} bytes a clip")
+    print(f"{seen.clips[-1]} in {took:.0f} s, at most {most:.1f} MB")
+    print(f"in the second half {seen.slope:+.1f} bytes a {each}")
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ BLOCKS = {
     "attention": ["student.block=attention"],
     "hybrid": ["student.block=hybrid"],
     "convolution, one frame ahead": ["student.kernel_ahead=1"],
+    "convolution, none ahead": ["student.kernel_ahead=0"],
     "convolution, kernel 15": ["student.kernel=15", "student.kernel_ahead=7"],
     "convolution, expansion 3": ["student.expansion=3"],
 }

@@ -16,6 +16,7 @@ from earkit.benchmarks import (
     prune_tables,
     quantize_tables,
     search_tables,
+    stream_tables,
 )
 from earkit.benchmarks.markdown_table import markdown_table
 from earkit.benchmarks.results import load, measured
@@ -108,6 +109,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "quantize_quality": quantize_tables.quantize_quality,
     "teacher_speed": quantize_tables.teacher_speed,
     "prune_quality": prune_tables.prune_quality,
+    "stream_delay": stream_tables.stream_delay,
+    "stream_cost": stream_tables.stream_cost,
     "search_speed": search_tables.search_speed,
     "footprint": footprint.footprint,
     "sanity_figures": peers_tables.sanity_figures,

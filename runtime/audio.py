@@ -254,9 +254,10 @@ def _decoded(sound: Any, begin: int, end: int, called: str) -> Iterator[Samples]
 
 def _audio(samples: Samples, rate: int, channels: int, called: str) -> Audio:
     """Clip what is beyond full scale, and count it."""
-    over = int(np.count_nonzero(np.abs(samples) > 1))
-    if over:
-        peak = float(np.max(np.abs(samples)))
+    over = 0
+    peak = max(float(samples.max(initial=0)), -float(samples.min(initial=0)))
+    if peak > 1:
+        over = int(np.count_nonzero(np.abs(samples) > 1))
         if peak > LOUDEST:
             raise AudioError(
                 f"{called} reaches {peak:.6g} where full scale is 1: divide it by its full scale"

@@ -46,10 +46,12 @@ def open_graph(graph: Graph, threads: int = 1) -> onnxruntime.InferenceSession:
 
 
 def pad(clips: Sequence[Samples]) -> Arrays:
-    """Make a batch of clips, as the inputs of a graph: zeros behind the shorter ones."""
-    audio = np.zeros((len(clips), max(map(len, clips))), np.float32)
-    for row, clip in zip(audio, clips, strict=True):
-        row[: len(clip)] = clip
+    """Make a batch of clips, as the inputs of a graph: zeros behind the shorter ones. One is not copied."""
+    audio = clips[0][None]
+    if len(clips) > 1:
+        audio = np.zeros((len(clips), max(map(len, clips))), np.float32)
+        for row, clip in zip(audio, clips, strict=True):
+            row[: len(clip)] = clip
     return {"audio": audio, "lengths": np.array([len(clip) for clip in clips], np.int64)}
 
 
