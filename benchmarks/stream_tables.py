@@ -42,8 +42,8 @@ def stream_cost() -> str:
         lines.append([f"{name}, ms per step", *(f"{row['milliseconds_per_step']:.2f}" for row in own)])
     memory, settings = stored["settings"]["memory"], stored["settings"]
     note = (
-        f"`tiny`, one thread. Memory over {settings['pushes']} pushes to three streams at 16, 44.1 and 8 kHz: "
-        f"{memory['gained_mb']:.2f} MB gained in all, in the second half {memory['bytes_per_push']:+.1f} bytes "
-        f"a push; the process had at most {memory['most_mb']:.0f} MB. "
+        f"`tiny`, one thread. Memory over {settings['pushes']} pushes to three streams at 16, 44.1 and 8 "
+        f"kHz: {memory['gained_mb']:.2f} MB gained in all, in the second half "
+        f"{memory['bytes_per_push']:+.1f} bytes a push; the process had at most {memory['most_mb']:.0f} MB. "
     )
     return markdown_table(heads, lines, note + measured(stored))
