@@ -22,10 +22,10 @@ class Prediction(nn.Module):
     of sentences and labels sentences that augmentation made up, for which there is no other label. Here a
     view keeps the label of its clip, and the teacher has learnt from ten clips of a class itself; so
 
-        L = T^2 soft cross entropy(student, teacher; T) + hard_weight cross entropy(student, label)
+        L = soft_weight T^2 soft cross entropy(student, teacher; T) + hard_weight cross entropy(student, y)
 
-    with the weight 0 for TinyBERT's. Where the teacher names the classes worse than the student will, soft
-    labels cost accuracy: then a larger weight is better, or no task teacher at all.
+    where soft_weight falls to 0 over the phase, so that a student may surpass its teacher (teacher annealing,
+    Clark et al. 2019), and for TinyBERT's hard_weight is 0 and soft_weight 1 throughout.
 
     The classifier sees the embedding standardised, which is folded into its weights at the end. It learns
     from every trained width alike, with the same weights (MRL-E of Kusupati et al. 2022), so that the
@@ -77,7 +77,7 @@ class Prediction(nn.Module):
         if lesson.soft is None:
             return hard
         soft = soft_cross_entropy(logits, lesson.soft, self.temperature)
-        return self.temperature**2 * soft + self.hard_weight * hard
+        return lesson.soft_weight * self.temperature**2 * soft + self.hard_weight * hard
 
     @torch.no_grad()
     def calibrate(self, clips: Sequence[TaskLesson]) -> Tensor:

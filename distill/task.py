@@ -85,6 +85,8 @@ class TaskConfig(LoopConfig):
     temperature: float = 1.0
     hard_weight: float = 4.0
     """Weight of the cross entropy with the labels, next to that with the soft labels."""
+    anneal: bool = True
+    """Let the weight of the soft labels fall from 1 to 0 over the prediction phase."""
     cache: bool = True
     student: StudentConfig = field(default_factory=StudentConfig)
     teachers: tuple[TeacherConfig, ...] = ()
@@ -270,6 +272,7 @@ class _Classifying:
         self.phase, self.config, self.clips = phase, config, clips
         self.module: TaskTeacher | Prediction = module
         self.teacher = teacher
+        self.step = 0
 
     @property
     def device(self) -> torch.device:
@@ -293,16 +296,17 @@ class _Classifying:
                 soft = self.teacher.logits(audio, lengths)
             watch.lap("teacher")
         labels = torch.from_numpy(self.clips.labels[list(batch.clips)]).to(self.device)
-        return (TaskLesson(audio, lengths, labels, soft),), float(len(labels))
+        left = 1 - self.step / self.config.prediction_steps if self.config.anneal else 1.0
+        return (TaskLesson(audio, lengths, labels, soft, left),), float(len(labels))
 
     def stepped(self) -> None:
-        pass
+        self.step += 1
 
     def finish(self) -> None:
         pass
 
     def restored(self, step: int) -> None:
-        pass
+        self.step = step
 
     def state(self) -> dict[str, Any]:
         return {"phase": self.phase}

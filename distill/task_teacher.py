@@ -36,13 +36,14 @@ HEADS = 4
 class TaskLesson:
     """One batch of labelled views. audio: (batch, samples); lengths, labels: (batch,).
 
-    soft: logits of the task teacher for the same views, (batch, classes).
+    soft: logits of the task teacher for the same views, (batch, classes), and how much they still weigh.
     """
 
     audio: Tensor
     lengths: Tensor
     labels: Tensor
     soft: Tensor | None = None
+    soft_weight: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -27,11 +27,11 @@ def log_softmax(x: np.ndarray) -> np.ndarray:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("soft", [True, False])
-def test_loss_is_that_of_the_docstring(soft: bool) -> None:
+@pytest.mark.parametrize(("soft", "left"), [(True, 1.0), (True, 0.25), (False, 1.0)])
+def test_loss_is_that_of_the_docstring(soft: bool, left: float) -> None:
     model, audio = prediction()
     theirs = torch.randn(3, 3) * 3
-    graded = model(TaskLesson(audio, LENGTHS, LABELS, theirs if soft else None))
+    graded = model(TaskLesson(audio, LENGTHS, LABELS, theirs if soft else None, left))
     trace = model.student(audio, LENGTHS)
     raw = model.student.pool(trace.hidden[-1], trace.valid).numpy().astype(np.float64)
     x = (raw - raw.mean(0)) / raw.std(0, ddof=1)
@@ -42,7 +42,7 @@ def test_loss_is_that_of_the_docstring(soft: bool) -> None:
         hard = -log_softmax(logits)[range(3), LABELS.numpy()].mean()
         wanted = np.exp(log_softmax(theirs.numpy() / 2))
         softened = -(wanted * log_softmax(logits / 2)).sum(1).mean()
-        by_width.append(4 * softened + 0.5 * hard if soft else hard)
+        by_width.append(left * 4 * softened + 0.5 * hard if soft else hard)
     assert float(graded.loss_sum) == pytest.approx(3 * np.mean(by_width), rel=1e-4)
     assert int(graded.right) == (logits.argmax(1) == LABELS.numpy()).sum()
 

@@ -13,9 +13,11 @@ from transformers import Wav2Vec2Config, Wav2Vec2Model
 
 from earkit.distill.data.corpus import Corpus, open_corpus
 from earkit.distill.distilled import DistilledStudent, Outputs, Provenance, load_student, save_student
+from earkit.distill.prediction import Prediction
 from earkit.distill.student import StudentConfig
 from earkit.distill.task import TaskReport, distil_task, task_config
 from earkit.distill.task_clips import as_they_are
+from earkit.distill.task_teacher import Graded, TaskLesson
 from earkit.runtime.errors import CheckpointError, ConfigError, DataError
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -173,6 +175,32 @@ def test_without_a_task_teacher_the_last_phase_learns_from_labels(place: Path, t
     assert [r.phase for r in reports] == ["intermediate", "prediction"]
     assert "teacher" not in reports[1].phases
     assert load_student(tmp_path / "run")[1].teachers
+
+
+@pytest.mark.parametrize(("anneal", "wanted"), [("true", [1, 0.75, 0.5, 0.25]), ("false", [1, 1, 1, 1])])
+def test_soft_labels_fade_across_a_resume(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, anneal: str, wanted: list[float]
+) -> None:
+    seen = []
+    forward = Prediction.forward
+
+    def watched(self: Prediction, lesson: TaskLesson) -> Graded:
+        seen.append(lesson.soft_weight)
+        assert lesson.soft is not None
+        return forward(self, lesson)
+
+    monkeypatch.setattr(Prediction, "forward", watched)
+    steps = (
+        "teacher_steps=1",
+        "intermediate_steps=0",
+        "prediction_steps=4",
+        "save_every=1",
+        f"anneal={anneal}",
+    )
+    with pytest.raises(KeyboardInterrupt):
+        run(place, tmp_path / "run", *steps, stop=("prediction", 2))
+    run(place, tmp_path / "run", *steps)
+    assert seen == [*wanted[:2], *wanted[1:]]  # the second step was not saved, so it is done again
 
 
 def weights_of_student(folder: Path) -> dict[str, torch.Tensor]:
