@@ -53,9 +53,9 @@ def test_a_plan_is_that_of_the_student_and_its_teacher(teacher: str) -> None:
     student = Student(configure(teacher).student)
     assert plan.parameters == sum(p.numel() for p in student.parameters())
     assert plan.multiply_adds_per_second * 4 == multiply_adds(student, torch.zeros(1, 64_000))
-    # Two kernels that look 7 frames ahead, and 480 samples in which the stem and its windows do.
-    assert plan.lookahead_ms == 2 * 7 * 40 + 30
-    assert plan.context_seconds == pytest.approx(2 * 7 * 0.04)
+    # Two kernels that look 3 frames ahead, and 480 samples in which the stem and its windows do.
+    assert plan.lookahead_ms == 2 * 3 * 40 + 30
+    assert plan.context_seconds == pytest.approx(2 * 3 * 0.04)
     assert plan.teachers.keys() == {teacher}
     assert plan.teachers[teacher] > 1  # many times faster than time passes
     assert plan.timed_step_seconds > 0
