@@ -10,12 +10,13 @@ Prints the memory after every twentieth of them, and what it gained per clip ove
 import argparse
 import io
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import soundfile
+from numpy.typing import NDArray
 
 from earkit.runtime.embedder import Embedder
 from earkit.runtime.model_file import read_model_file
@@ -46,8 +47,7 @@ class Soak:
 
 def sounds(count: int, seed: int = 0) -> Iterator[bytes]:
     """Give files of noise; every tenth is of another format and rate."""
-    rng = np.random.default_rng(seed)
-    noise = (0.1 * rng.standard_normal(int(LONGEST * 16_000))).astype(np.float32)
+    rng, noise = np.random.default_rng(seed), _noise(seed)
     for i in range(count):
         clip, file = noise[: int(len(noise) * 0.003 ** rng.random())], io.BytesIO()
         if i % 10:
@@ -59,28 +59,36 @@ def sounds(count: int, seed: int = 0) -> Iterator[bytes]:
 
 def soak(model: Path, clips: int, seed: int = 0, every: int = 100) -> Soak:
     """Embed so many clips; memory is looked at after every so many."""
-    embedder = Embedder.load(model, threads=1)
-    seen = Soak([], [])
-    for done, _ in enumerate(embedder.embed_iter(sounds(clips, seed)), start=1):
-        if done % every == 0:
-            seen.clips.append(done)
-            seen.resident.append(resident())
-    return seen
+    return watched(Embedder.load(model, threads=1).embed_iter(sounds(clips, seed)), every)
 
 
 def soak_streams(model: Path, pushes: int, seed: int = 0, every: int = 100) -> Soak:
     """Push that often; memory is looked at after every so many."""
-    opened = StreamingModel.load(model)
-    streams = [opened.stream(rate) for rate in RATES]
-    rng, seen = np.random.default_rng(seed), Soak([], [])
-    noise = (0.1 * rng.standard_normal(int(LONGEST * 16_000))).astype(np.float32)
-    for done in range(1, pushes + 1):
-        begin = int(rng.integers(len(noise) - LONGEST_PUSH))
-        streams[done % len(streams)].push(noise[begin : begin + int(rng.integers(LONGEST_PUSH + 1))])
+    return watched(_pushes(StreamingModel.load(model), pushes, seed), every)
+
+
+def _pushes(model: StreamingModel, count: int, seed: int) -> Iterator[object]:
+    streams = [model.stream(rate) for rate in RATES]
+    rng, sound = np.random.default_rng(seed), _noise(seed)
+    for i in range(count):
+        begin = int(rng.integers(len(sound) - LONGEST_PUSH))
+        yield streams[i % len(streams)].push(sound[begin : begin + int(rng.integers(LONGEST_PUSH + 1))])
+
+
+def watched(work: Iterable[object], every: int) -> Soak:
+    """Do it, and look at memory after every so many."""
+    seen = Soak([], [])
+    for done, _ in enumerate(work, start=1):
         if done % every == 0:
             seen.clips.append(done)
             seen.resident.append(resident())
     return seen
+
+
+def _noise(seed: int) -> NDArray[np.float32]:
+    """Give as much of it as the longest clip holds."""
+    rng = np.random.default_rng(seed)
+    return (0.1 * rng.standard_normal(int(LONGEST * 16_000))).astype(np.float32)
 
 
 def resident() -> int:

@@ -290,13 +290,14 @@ class _Classifying:
     ) -> tuple[tuple[TaskLesson], float]:
         del rng  # the views are all that is left to chance
         audio, lengths = batch.audio.to(self.device), batch.lengths.to(self.device)
-        soft = None
+        soft, left = None, 1.0
         if self.teacher is not None:
             with torch.no_grad():
                 soft = self.teacher.logits(audio, lengths)
             watch.lap("teacher")
+            if self.config.anneal:
+                left -= self.step / self.config.prediction_steps
         labels = torch.from_numpy(self.clips.labels[list(batch.clips)]).to(self.device)
-        left = 1 - self.step / self.config.prediction_steps if self.config.anneal else 1.0
         return (TaskLesson(audio, lengths, labels, soft, left),), float(len(labels))
 
     def stepped(self) -> None:

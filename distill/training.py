@@ -226,7 +226,8 @@ class Training(Generic[B, Out, P_co]):
         self.wrapped.train()
         begun = time.perf_counter() - self.elapsed
         with _interruptible(interrupted, single=accelerator.num_processes == 1):
-            while self._progress_agreed() < 1:
+            done = self._done()
+            while not done:
                 _seed(config.seed, self.step, accelerator.process_index)
                 micro = [next(batches) for _ in range(config.optim.accumulate)]
                 if main:
@@ -235,7 +236,7 @@ class Training(Generic[B, Out, P_co]):
                 output, loss, grad_norm, lr = self._guarded_step(micro, watch)
                 self.audio_seconds += sum(b.seconds for b in micro) * accelerator.num_processes
                 self.elapsed = time.perf_counter() - begun
-                done = self.progress >= 1
+                done = self._done()
                 if main and (self.step % config.log_every == 0 or done or self.step == 1):
                     progress = self._progress(loss, grad_norm, lr, len(skipped), watch.take())
                     shown = self.learner.show(progress, output)
@@ -250,14 +251,13 @@ class Training(Generic[B, Out, P_co]):
                     self.say(f"stopped at step {self.step}; the same command goes on from there")
                     raise KeyboardInterrupt
 
-    def _progress_agreed(self) -> float:
+    def _done(self) -> bool:
         """With a clock, the processes must stop at the same step: the first one's clock counts."""
-        if not self.config.hours or self.accelerator.num_processes == 1:
-            return self.progress
-        shared = torch.tensor([self.elapsed], dtype=torch.float64, device=self.accelerator.device)
-        torch.distributed.broadcast(shared, src=0)
-        self.elapsed = float(shared)
-        return self.progress
+        if self.config.hours and self.accelerator.num_processes > 1:
+            shared = torch.tensor([self.elapsed], dtype=torch.float64, device=self.accelerator.device)
+            torch.distributed.broadcast(shared, src=0)
+            self.elapsed = float(shared)
+        return self.progress >= 1
 
     def _guarded_step(self, micro: list[B], watch: Stopwatch) -> tuple[Out, float, float, float]:
         try:

@@ -47,8 +47,9 @@ def open_graph(graph: Graph, threads: int = 1) -> onnxruntime.InferenceSession:
 
 def pad(clips: Sequence[Samples]) -> Arrays:
     """Make a batch of clips, as the inputs of a graph: zeros behind the shorter ones. One is not copied."""
-    audio = clips[0][None]
-    if len(clips) > 1:
+    if len(clips) == 1:
+        audio = clips[0][None]
+    else:
         audio = np.zeros((len(clips), max(map(len, clips))), np.float32)
         for row, clip in zip(audio, clips, strict=True):
             row[: len(clip)] = clip
