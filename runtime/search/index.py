@@ -32,9 +32,9 @@ Method = Literal["auto", "exact", "funnel", "binary", "sparse", "graph"]
 Found = tuple[NDArray[np.intp], Floats]
 """Rows and their cosines, falling."""
 
-SHORTLIST = {"funnel": 50, "graph": 50, "binary": 100, "sparse": 100}
+SHORTLIST = {"funnel": 32, "graph": 50, "binary": 100, "sparse": 100}
 """Rows that are compared at full width at least, for each one wanted."""
-FIRST_SIGNS, FIRST_ROWS = 2, 8
+FIRST_SIGNS, FIRST_ROWS = 2, 6
 """The funnel begins with the signs of so many times 64 dims, and so many rows for each of its shortlist."""
 EXACT_ROWS = 20_000
 """Up to so many rows, comparing with all takes a few milliseconds, less than embedding the query."""
@@ -187,7 +187,7 @@ class Index:
             case _:
                 # Counting signs costs less than multiplying, and is enough to leave most out.
                 signs = self._arrays["signs"][:FIRST_SIGNS]
-                near = at_least(agreements(signs, query[: 64 * FIRST_SIGNS]), FIRST_ROWS * count)
+                near = at_least(agreements(signs, query), FIRST_ROWS * count)
                 short = self._arrays["short"].take(near, axis=0)
                 return near[at_least(short_scores(short, query), count)]
 

@@ -23,7 +23,7 @@ from earkit.runtime.atomic import replacing, write_text
 from earkit.runtime.errors import CheckpointError, StorageError
 from earkit.runtime.search.vectors import Precision
 
-VERSION = 1
+VERSION = 2
 HEAD, FILES, GRAPH = "index.json", "files.json", "graph.usearch"
 
 T = TypeVar("T", bound="Model | Settings | SoundFile | Head")

@@ -143,9 +143,9 @@ def test_a_head_that_is_no_head_is_damage(make_index: MakeIndex, text: str) -> N
 
 def test_a_later_version_is_refused(make_index: MakeIndex) -> None:
     folder = make_index()
-    values = json.loads((folder / "index.json").read_text()) | {"version": 2}
+    values = json.loads((folder / "index.json").read_text()) | {"version": 3}
     (folder / "index.json").write_text(json.dumps(values))
-    with pytest.raises(CheckpointError, match="version 2, and this version of earkit reads 1"):
+    with pytest.raises(CheckpointError, match="version 3, and this version of earkit reads 2"):
         Index(folder)
 
 
