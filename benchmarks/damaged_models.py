@@ -290,7 +290,10 @@ def _endless(model: onnx.ModelProto, rng: Random) -> None:
 
 
 def _huge(model: onnx.ModelProto, rng: Random) -> None:
-    """Make the sound pass through an array larger than this machine, or nearly so."""
+    """Make the sound pass through an array larger than this machine, or nearly so.
+
+    Its size is a constant, or depends on the clips, so that it is not known when the file is opened.
+    """
     amount = int(_pick(rng, (2**28, 2**30, 2**33, 2**40, 2**62)))
     match int(rng.integers(0, 4)):
         case 0:
@@ -305,9 +308,17 @@ def _huge(model: onnx.ModelProto, rng: Random) -> None:
                 helper.make_node("Range", ["from", "size_", "step"], ["much_"]),
                 helper.make_node("Cast", ["much_"], ["much"], to=TensorProto.FLOAT),
             ]
+    known = "size"
+    if rng.integers(0, 2):
+        known = "amount"
+        nodes[:0] = [
+            helper.make_node("ReduceMin", ["lengths"], ["shortest"], keepdims=1),
+            helper.make_node("Mul", ["shortest", "from"], ["nothing"]),
+            helper.make_node("Add", ["nothing", "amount"], ["size"]),
+        ]
     model.graph.initializer.extend(
         [
-            helper.make_tensor("size", TensorProto.INT64, [1], [amount]),
+            helper.make_tensor(known, TensorProto.INT64, [1], [amount]),
             helper.make_tensor("none", TensorProto.FLOAT, [], [0.0]),
             helper.make_tensor("nones", TensorProto.FLOAT, [1], [0.0]),
             helper.make_tensor("from", TensorProto.INT64, [], [0]),

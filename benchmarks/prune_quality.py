@@ -6,11 +6,15 @@ For each seed the default `tiny` student of `distill_quality` is pruned to 60 % 
 round by Taylor, magnitude and lot, with the same steps of recovery after it, and by Taylor in three rounds.
 Phones and words are linear probes of frozen frames on speakers never heard, as they are at the end, and of
 one round right after pruning (`pruned`); `retained` is the worse of the two over that of the whole student.
+The distillation loss is that of the first step of recovery and the mean of its last `LAST` steps that were
+logged: the same batches for every way of one round.
 Speed is that of the model file, on one thread, in turns with the whole student's. Every row is stored when it
 is done.
 """
 
+import json
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from earkit.benchmarks import distilled as bench
@@ -31,6 +35,7 @@ VARIANTS = {
     "taylor, 3 rounds": ("taylor", 3),
 }
 """Importance and rounds."""
+LAST = 3
 TASKS = ("phones", "words")
 
 
@@ -69,7 +74,15 @@ def measure(
     if rounds == 1:
         cut = probes(bench.load(run / "round-1" / "pruned"), manifest, seed)
         row |= {f"pruned {task}": cut[task] for task in TASKS}
+        losses = logged_losses(run / "round-1")
+        row |= {"pruned loss": round(losses[0], 4), "loss": round(fmean(losses[-LAST:]), 4)}
     return row
+
+
+def logged_losses(run: Path) -> list[float]:
+    """Give the loss of each step that was logged."""
+    lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line)["loss"] for line in lines]
 
 
 def main() -> None:

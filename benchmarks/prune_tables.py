@@ -4,7 +4,7 @@ from statistics import fmean
 
 from earkit.benchmarks.distill_tables import grouped, spread
 from earkit.benchmarks.markdown_table import markdown_table
-from earkit.benchmarks.results import load, measured
+from earkit.benchmarks.results import Row, load, measured
 
 
 def prune_quality() -> str:
@@ -14,11 +14,28 @@ def prune_quality() -> str:
     lines = []
     for name, mine in grouped(rows):
         costs = (fmean(row.get(key, 1.0) for row in mine) for key in ("multiply_adds", "speed"))
-        scores = ([row.get(key, 1.0) for row in mine] for key in ("phones", "words", "retained"))
-        lines.append([name, *(f"{cost:.2f}" for cost in costs), *map(spread, scores)])
-    heads = ("chosen by", "multiply-adds", "times as fast", "phones", "words", "kept")
+        lines.append(
+            [
+                name,
+                *(f"{cost:.2f}" for cost in costs),
+                *(_cell(mine, f"pruned {key}") for key in ("phones", "words", "loss")),
+                *(_cell(mine, key) for key in ("phones", "words", "loss", "retained")),
+            ]
+        )
+    after = ("phones", "words", "loss")
+    heads = ("chosen by", "multiply-adds", "times as fast", *(f"{each}, not recovered" for each in after))
     note = (
-        f"Phones, words: per cent, on speakers never heard, {len({row['seed'] for row in rows})} seed(s). "
-        "Kept: of the whole student's, the worse of both. "
+        f"Phones, words: per cent, on speakers never heard, {len({row['seed'] for row in rows})} seed(s), "
+        "mean (least to greatest). Kept: of the whole student's, the worse of both. Loss: of distillation, "
+        "on the same batches for all ways of one round. "
     )
-    return markdown_table(heads, lines, note + measured(stored))
+    return markdown_table((*heads, *after, "kept"), lines, note + measured(stored))
+
+
+def _cell(rows: list[Row], key: str) -> str:
+    values = [row[key] for row in rows if key in row]
+    if not values:
+        return ""
+    if not key.endswith("loss"):
+        return spread(values)
+    return f"{fmean(values):.2f} ({min(values):.2f} to {max(values):.2f})"

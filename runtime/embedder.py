@@ -1,6 +1,7 @@
 """The embedder: sound in, vectors out, of one model file."""
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar, overload
 
@@ -8,20 +9,24 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from earkit.runtime.batching import batches
+from earkit.runtime.batching import BATCH_SAMPLES, batches
 from earkit.runtime.errors import AudioError, CheckpointError, ConfigError, reason
 from earkit.runtime.find_model import find_model
 from earkit.runtime.inference import pad
 from earkit.runtime.model_file import REFUSALS, ModelInfo, damaged, describe, open_session, refuse_one_shape
 from earkit.runtime.outputs import Asked, Floats, Output, Result, Rows, SparseCode, ask, join, shapes, stack
 from earkit.runtime.session import session_options
+from earkit.runtime.side_by_side import SideBySide
 from earkit.runtime.sounds import Heard, OpenSound, Sound
 from earkit.runtime.windows import Window
 
 WINDOW_SECONDS = 60
 """A longer sound is computed in windows. Export verifies clips of up to this length."""
-READ_AHEAD = 64
-"""Short clips that are read before the first of them is answered, so that similar ones share a batch."""
+GROUP_WINDOWS, READ_AHEAD = 2, 64
+"""Windows' worth of clips, or clips if they are short, answered together: similar ones share a batch.
+What shares one does not depend on the number of threads."""
+SIDE_BY_SIDE_SAMPLES = 2 * BATCH_SAMPLES
+"""Batches of up to so many run on a thread each; longer ones, which take much memory, on all threads."""
 
 Item = TypeVar("Item", bound=Sound)
 Many = list[Item] | tuple[Item, ...]
@@ -52,6 +57,16 @@ class Embedder:
             )
         refuse_one_shape(self.info, path)
         self._session = session
+        self._threads: int = session.get_session_options().intra_op_num_threads
+
+    @cached_property
+    def _single(self) -> onnxruntime.InferenceSession:
+        """The same on one thread, to run several batches at once: that takes two thirds of the time."""
+        try:
+            opened = open_session(self.path, session_options(1))
+        except CheckpointError:
+            return self._session  # the file is gone
+        return opened if _metadata(opened) == _metadata(self._session) else self._session
 
     @classmethod
     def load(cls, model: str | Path | None = None, *, threads: int | None = None) -> Self:
@@ -151,7 +166,9 @@ class Embedder:
         """
         asked = ask(self.info, output, dim, k)
         sounds = x if isinstance(x, list | tuple) else [x]
-        results: list[Any] = [result for _, result in self._answers(sounds, asked, sample_rate)]
+        threads = min(self._threads, len(sounds))
+        answers = self._answers(sounds, asked, sample_rate, threads)
+        results: list[Any] = [result for _, result in answers]
         made: Result = stack(asked, self.info, results) if isinstance(x, list | tuple) else results[0]
         return made
 
@@ -220,66 +237,84 @@ class Embedder:
         asked = ask(self.info, output, dim, k)
         if on_error not in {"raise", "yield"}:
             raise ConfigError(f"on_error is {on_error!r}: take 'raise' or 'yield'")
-        return self._answers(corpus, asked, sample_rate, on_error, heard)
+        return self._answers(corpus, asked, sample_rate, self._threads, on_error=on_error, heard=heard)
 
     def _answers(
         self,
         corpus: Iterable[Item],
         asked: Asked,
         sample_rate: float | None,
+        threads: int,
+        *,
         on_error: OnError = "raise",
         heard: Hear[Item] | None = None,
     ) -> Iterator[tuple[Item, Result | AudioError]]:
-        for group in self._groups(corpus, asked, sample_rate):
-            answers = self._short(group, asked)
-            for i, (item, sound) in enumerate(group):
-                try:
-                    if isinstance(sound, AudioError):
-                        raise sound
-                    answer: Result | AudioError = answers[i] if i in answers else self._long(sound, asked)
-                    if heard:
-                        heard(item, sound.heard)
-                except AudioError as error:
-                    if on_error == "raise":
-                        raise
-                    answer = error
-                yield item, answer
+        with SideBySide(threads) as workers:
+            for group in self._groups(corpus, asked, sample_rate, workers):
+                answers = self._short(group, asked, workers)
+                for i, (item, sound) in enumerate(group):
+                    try:
+                        if isinstance(sound, AudioError):
+                            raise sound
+                        answer: Result | AudioError = answers[i] if i in answers else self._long(sound, asked)
+                        if heard:
+                            heard(item, sound.heard)
+                    except AudioError as error:
+                        if on_error == "raise":
+                            raise
+                        answer = error
+                    yield item, answer
 
     def _groups(
-        self, corpus: Iterable[Item], asked: Asked, sample_rate: float | None
+        self, corpus: Iterable[Item], asked: Asked, sample_rate: float | None, workers: SideBySide
     ) -> Iterator[Group[Item]]:
-        """Open sounds, as many as are answered together: a window's worth of them, a long one the last."""
+        """Open sounds, as many as are answered together: a long one is the last."""
         hop = self.info.hop
         size = WINDOW_SECONDS * self.info.sample_rate // hop * hop
         around = (-(-self.info.context // hop) * hop, self.info.lookahead) if asked.is_by_frame else (0, 0)
+
+        def opened(item: Item) -> tuple[Item, OpenSound | AudioError]:
+            try:
+                return item, OpenSound(item, sample_rate, size, *around)
+            except AudioError as error:
+                return item, error
+
         group: Group[Item] = []
         samples = 0
-        for item in corpus:
-            try:
-                sound = OpenSound(item, sample_rate, size, *around)
+        for item, sound in workers.map(opened, corpus):
+            group.append((item, sound))
+            if isinstance(sound, OpenSound):
                 samples += len(sound.first.samples)
-                group.append((item, sound))
-            except AudioError as error:
-                group.append((item, error))
-            if samples >= size or len(group) == READ_AHEAD:
+            if samples >= GROUP_WINDOWS * size or len(group) == READ_AHEAD:
                 yield group
                 group, samples = [], 0
         if group:
             yield group
 
-    def _short(self, group: Group[Item], asked: Asked) -> dict[int, Result]:
+    def _short(self, group: Group[Item], asked: Asked, workers: SideBySide) -> dict[int, Result]:
         """Answer sounds of one window in batches. Gives results by place in the group."""
         short = {
             i: sound.first
             for i, (_, sound) in enumerate(group)
             if isinstance(sound, OpenSound) and sound.is_short
         }
+        cut = list(batches({i: len(window.samples) for i, window in short.items()}))
+        windows = [[short[i] for i in batch] for batch in cut]
         results: dict[int, Result] = {}
-        for batch in batches({i: len(window.samples) for i, window in short.items()}):
-            made = self._run([short[i] for i in batch], asked)
+        for batch, made in zip(cut, self._run_all(windows, asked, workers), strict=True):
             for i, rows in zip(batch, made, strict=True):
                 results[i] = join(asked, self.info, [rows], [short[i].keep])
         return results
+
+    def _run_all(self, given: list[list[Window]], asked: Asked, workers: SideBySide) -> Iterator[list[Rows]]:
+        """Compute batches, in their order: several that are small at once, others one after the other."""
+        small = [batch for batch in given if sum(len(w.samples) for w in batch) <= SIDE_BY_SIDE_SAMPLES]
+        if workers.threads > 1 and len(small) > 1:
+            single = self._single
+            yield from workers.map(lambda batch: self._run(batch, asked, single), small)
+            given = given[len(small) :]  # lengths rise, so those that are left are the last
+        for batch in given:
+            yield self._run(batch, asked, self._session)
 
     def _long(self, sound: OpenSound, asked: Asked) -> Result:
         """Answer a sound of several windows, one at a time."""
@@ -287,7 +322,7 @@ class Embedder:
             return self._long_frames(sound, asked)
         made, samples = [], []
         for window in sound.windows():
-            made += self._run([window], asked)
+            made += self._run([window], asked, self._session)
             samples.append(window.keep)
         return join(asked, self.info, made, samples)
 
@@ -295,17 +330,17 @@ class Embedder:
         """Join frames as they come: a list of them all would take as much memory as the result does."""
         held = bytearray()
         for window in sound.windows():
-            frames = self._run([window], asked)[0][asked.output]
+            frames = self._run([window], asked, self._session)[0][asked.output]
             held += frames.tobytes()
         joined: Result = np.frombuffer(held, frames.dtype).reshape(-1, *frames.shape[1:])
         return joined
 
-    def _run(self, batch: list[Window], asked: Asked) -> list[Rows]:
+    def _run(self, batch: list[Window], asked: Asked, session: onnxruntime.InferenceSession) -> list[Rows]:
         """Compute windows together. Gives what is each one's own."""
         hop = self.info.hop
         inputs = pad([window.samples for window in batch])
         try:
-            made = self._session.run(asked.names, inputs)
+            made = session.run(asked.names, inputs)
         except (*REFUSALS, UnicodeDecodeError) as error:
             raise damaged(self.path, reason(error)) from error
         outputs = dict(zip(asked.names, made, strict=True))
@@ -316,3 +351,9 @@ class Embedder:
             return [{name: output[i] for name, output in outputs.items()} for i in range(len(batch))]
         own = [slice(window.skip // hop, -(-(window.skip + window.keep) // hop)) for window in batch]
         return [{name: output[i, own[i]] for name, output in outputs.items()} for i in range(len(batch))]
+
+
+def _metadata(session: onnxruntime.InferenceSession) -> dict[str, str]:
+    """Give what is written in a model file, its checksum too."""
+    found: dict[str, str] = session.get_modelmeta().custom_metadata_map
+    return found

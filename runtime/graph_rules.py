@@ -1,7 +1,8 @@
 """What a model file may hold, seen to before onnxruntime opens it.
 
 A graph is a program. One without loops, branches, functions and operators of strangers ends, and reads no
-other file; how much memory it will ask for cannot be seen from it. Everything that `kit export` and `kit
+other file. What depends on constants alone is computed while the file is opened, before any limit of memory
+holds, so no more may be done with constants than storing weights takes. Everything that `kit export` and `kit
 quantize` write keeps these rules.
 """
 
@@ -12,10 +13,15 @@ from earkit.runtime.protobuf import fields
 DOMAINS = {b"", b"ai.onnx", b"com.microsoft"}
 """Operators of ONNX, and those that onnxruntime brings along."""
 
+ON_CONSTANTS = {b"BitShift", b"BitwiseAnd", b"Cast", b"Concat", b"Constant", b"DequantizeLinear", b"Identity"}
+ON_CONSTANTS |= {b"Mul", b"Reshape", b"Round", b"Squeeze", b"Sub", b"Transpose", b"Unsqueeze"}
+"""Operators that make weights of what is stored."""
+
 # Numbers of fields in onnx.proto.
 _GRAPH, _TRAINING, _FUNCTIONS = 7, 20, 25
 _NODE, _INITIALIZER, _SPARSE_INITIALIZER = 1, 5, 15
-_ATTRIBUTE, _DOMAIN = 5, 7
+_INPUT, _OUTPUT, _OPERATOR, _ATTRIBUTE, _DOMAIN = 1, 2, 4, 5, 7
+_NAME = 8
 _TENSOR, _INNER_GRAPH, _TENSORS, _INNER_GRAPHS, _SPARSE, _SPARSES = 5, 6, 10, 11, 22, 23
 _EXTERNAL_DATA, _DATA_LOCATION = 13, 14
 _SPARSE_VALUES, _SPARSE_INDICES = 1, 2
@@ -49,6 +55,19 @@ def _broken_in_graph(graph: memoryview) -> Iterator[str]:
             yield from _broken_in_tensor(content)
         elif number == _SPARSE_INITIALIZER:
             yield from _broken_in_sparse(content)
+    yield from _made_of_constants(graph)
+
+
+def _made_of_constants(graph: memoryview) -> Iterator[str]:
+    """Follow constants through the nodes, which stand in the order in which they run."""
+    tensors = [content for number, content in _messages(graph) if number == _INITIALIZER]
+    constant = {bytes(name) for tensor in tensors for number, name in _messages(tensor) if number == _NAME}
+    for node in (content for number, content in _messages(graph) if number == _NODE):
+        parts = [(number, bytes(content)) for number, content in _messages(node) if number != _ATTRIBUTE]
+        if {name for number, name in parts if number == _INPUT and name} <= constant:
+            constant |= {name for number, name in parts if number == _OUTPUT}
+            if strangers := {name for number, name in parts if number == _OPERATOR} - ON_CONSTANTS:
+                yield f"it computes {strangers.pop()[:50].decode(errors='replace')} of constants"
 
 
 def _broken_in_node(node: memoryview) -> Iterator[str]:

@@ -298,7 +298,7 @@ def test_iterating_keeps_the_order_and_reads_ahead_a_bounded_part(embedder: Embe
 
     first = next(embedder.embed_iter(endless(), RATE))
     assert first[1].shape == (4,)
-    assert next(taken) <= 1 + 60 / 2
+    assert next(taken) <= 1 + 120 / 2
 
     clips = [sound(0.1 + seed % 3, seed) for seed in range(100)]
     for (item, vector), clip in zip(embedder.embed_iter(iter(clips), RATE), clips, strict=True):
@@ -310,6 +310,50 @@ def test_short_clips_are_read_ahead_by_count(embedder: Embedder) -> None:
     taken = itertools.count()
     next(embedder.embed_iter((sound(0.01) for _ in taken), RATE))
     assert next(taken) == 64
+
+
+def corpus_of(count: int) -> list[bytes]:
+    """Files of many lengths, each fourth of another rate, each fifth empty, one of more than a window."""
+    files = []
+    for i in range(count):
+        x = sound(0.1 + 2.7 * (i % 7) + 70 * (i == 11), i)
+        files.append(b"" if i % 5 == 4 else written(x, 8000 if i % 4 == 3 else RATE))
+    return files
+
+
+@pytest.mark.parametrize("output", ["embedding", "frames"])
+def test_many_threads_give_what_one_gives(embedder: Embedder, clip_model: Path, output: Any) -> None:
+    files = corpus_of(40)
+    many = Embedder.load(clip_model, threads=3)
+    given = many.embed_iter(files, output=output, on_error="yield")
+    wanted = embedder.embed_iter(files, output=output, on_error="yield")
+    for file, (item, found), (_, result) in zip(files, given, wanted, strict=True):
+        assert item is file
+        if isinstance(result, AudioError):
+            assert str(found) == str(result)
+        else:
+            np.testing.assert_array_equal(found, result)
+
+
+def test_many_threads_read_ahead_no_more_than_their_share(clip_model: Path) -> None:
+    taken = itertools.count()
+    next(Embedder.load(clip_model, threads=3).embed_iter((sound(2.0) for _ in taken), RATE))
+    assert next(taken) <= 120 / 2 + 4
+
+
+@pytest.mark.parametrize("what", ["gone", "another"])
+def test_the_model_stays_the_one_that_was_opened(
+    tmp_path: Path, write_clip_graph: Callable[..., Path], what: str
+) -> None:
+    """A second session is opened when there is work for several: the file may have changed since."""
+    path = write_clip_graph(tmp_path / "model.onnx")
+    clips = [sound(5.0, seed) for seed in range(6)]
+    opened = Embedder.load(path, threads=2)
+    wanted = Embedder.load(path, threads=1).embed(clips, RATE)
+    path.unlink()
+    if what == "another":
+        write_clip_graph(path, outputs=("embedding",))
+    np.testing.assert_array_equal(opened.embed(clips, RATE), wanted)
 
 
 @pytest.mark.usefixtures("one_second_windows")

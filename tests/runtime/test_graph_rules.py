@@ -36,6 +36,12 @@ def with_tensor(proto: onnx.ModelProto) -> None:
     proto.graph.node.append(helper.make_node("Constant", [], ["c"], value=tensor))
 
 
+def of_constants(proto: onnx.ModelProto) -> None:
+    proto.graph.initializer.append(helper.make_tensor("two", TensorProto.INT64, [1], [2]))
+    proto.graph.node.insert(0, helper.make_node("Cast", ["two"], ["size"], to=TensorProto.INT64))
+    proto.graph.node.insert(1, helper.make_node("ConstantOfShape", ["size"], ["zeros"]))
+
+
 def with_sparse(proto: onnx.ModelProto) -> None:
     values = helper.make_tensor("values", TensorProto.FLOAT, [1], [0.0])
     indices = helper.make_tensor("indices", TensorProto.INT64, [1], [0])
@@ -76,6 +82,7 @@ def test_what_is_exported_is_allowed(clip_model: Path, step_graph: Path) -> None
             "weights in other files",
         ),
         (lambda m: setattr(m.graph.initializer[2], "data_location", 1), "weights in other files"),
+        (of_constants, "computes ConstantOfShape of constants"),
         (with_tensor, "weights in other files"),
         (with_sparse, "weights in other files"),
         (lambda m: m.ClearField("graph"), "no graph"),
