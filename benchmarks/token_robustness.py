@@ -1,6 +1,6 @@
 """How still tokens hold in noise, rooms and telephones, before and after the robust stage.
 
-    python -m earkit.benchmarks.token_robustness [--seeds 1] [--steps 300]
+    python -m earkit.benchmarks.token_robustness [--seeds 3] [--steps 300]
 
 Unit edit distance between the tokens of clean and of disturbed utterances, of speakers never heard, by kind
 of disturbance, and all together.
@@ -66,7 +66,7 @@ def measure(folder: Path, seed: int, manifest: Path, steps: int) -> Iterator[Row
 
 def main() -> None:
     """Measure every seed that is missing."""
-    given = bench.options(__doc__, seeds=1).parse_args()
+    given = bench.options(__doc__, seeds=3).parse_args()
     manifest = default_corpus()
     cells = Cells(NAME, steps=given.steps, student="tiny")
     for seed in range(given.seeds):
