@@ -29,7 +29,7 @@ def windows(blocks: Iterable[Samples], size: int, before: int = 0, after: int = 
     """
     held, skip = np.zeros(0, np.float32), 0
     for block in blocks:
-        held = np.concatenate([held, block])
+        held = np.concatenate([held, block]) if len(held) else block
         while len(held) - skip >= size + after:
             yield Window(held[: skip + size + after], skip, size)
             held, skip = _advance(held, skip + size, before)
