@@ -273,15 +273,18 @@ class Embedder:
         size = WINDOW_SECONDS * self.info.sample_rate // hop * hop
         around = (-(-self.info.context // hop) * hop, self.info.lookahead) if asked.is_by_frame else (0, 0)
 
-        def opened(item: Item) -> tuple[Item, OpenSound | AudioError]:
+        def opened(given: tuple[Item, Sound]) -> tuple[Item, OpenSound | AudioError]:
+            item, own = given
             try:
-                return item, OpenSound(item, sample_rate, size, *around)
+                return item, OpenSound(own, sample_rate, size, *around)
             except AudioError as error:
                 return item, error
 
         group: Group[Item] = []
         samples = 0
-        for item, sound in workers.map(opened, corpus):
+        # An array may be filled anew for the next sound, which is asked for before this one is computed.
+        owned = ((item, item.copy() if isinstance(item, np.ndarray) else item) for item in corpus)
+        for item, sound in workers.map(opened, owned):
             group.append((item, sound))
             if isinstance(sound, OpenSound):
                 samples += len(sound.first.samples)

@@ -335,6 +335,20 @@ def test_many_threads_give_what_one_gives(embedder: Embedder, clip_model: Path, 
             np.testing.assert_array_equal(found, result)
 
 
+@pytest.mark.parametrize("threads", [1, 3])
+def test_an_array_may_be_filled_anew_for_the_next_sound(clip_model: Path, threads: int) -> None:
+    clips, buffer = [sound(5.0, seed) for seed in range(20)], np.zeros(5 * RATE + 7, np.float32)
+
+    def refilled() -> Iterator[Floats]:
+        for clip in clips:
+            buffer[: len(clip)] = clip
+            yield buffer[: len(clip)]
+
+    embedder = Embedder.load(clip_model, threads=threads)
+    given = [vector for _, vector in embedder.embed_iter(refilled(), RATE)]
+    np.testing.assert_array_equal(given, embedder.embed(clips, RATE))
+
+
 def test_many_threads_read_ahead_no_more_than_their_share(clip_model: Path) -> None:
     taken = itertools.count()
     next(Embedder.load(clip_model, threads=3).embed_iter((sound(2.0) for _ in taken), RATE))
