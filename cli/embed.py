@@ -29,7 +29,8 @@ def embed(
     places: Places,
     model: Model = None,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="A .npz, .npy or .jsonl; without it, lines on stdout.")
+        Path | None,
+        typer.Option("--out", "-o", help="A .npz, .npy, .parquet or .jsonl; without it, lines on stdout."),
     ] = None,
     output: Annotated[OutputName, typer.Option(help="What to compute.")] = "embedding",
     dim: Annotated[

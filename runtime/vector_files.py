@@ -1,10 +1,11 @@
-"""Results of many sounds in one file: .npz, .npy or .jsonl, the same bytes for the same results.
+"""Results of many sounds in one file: .npz, .npy, .parquet or .jsonl, the same bytes for the same results.
 
 Results come in parts, which are read one at a time, so that a file may be larger than memory. A part is a
 .npz of columns, named as the graph's outputs: a row for each sound, but for frames and tokens, which have a
 row for each frame, and `frame_lengths` of them for each sound.
 """
 
+import itertools
 import json
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,10 +18,11 @@ from numpy.typing import NDArray
 from earkit.runtime.errors import ConfigError
 from earkit.runtime.model_file import OUTPUTS
 from earkit.runtime.outputs import Output, Result, SparseCode
+from earkit.runtime.parquet import Column, write_parquet
 
 Columns = dict[str, NDArray[Any]]
 
-KINDS = (".npz", ".npy", ".jsonl")
+KINDS = (".npz", ".npy", ".parquet", ".jsonl")
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # a zip has no earlier date, and today's would make other bytes tomorrow
 
@@ -28,10 +30,9 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)  # a zip has no earlier date, and today's would m
 def check_kind(out: Path, output: Output) -> None:
     """Refuse a file name that says no format of ours, or one that cannot hold the output."""
     if out.suffix not in KINDS:
-        parquet = "; for Parquet see docs/embedding.md" if out.suffix == ".parquet" else ""
-        raise ConfigError(f"results are written as {', '.join(KINDS)}, and {out} is none of them{parquet}")
+        raise ConfigError(f"results are written as {', '.join(KINDS)}, and {out} is none of them")
     if out.suffix == ".npy" and output not in {"embedding", "scores"}:
-        raise ConfigError(f"a .npy is one matrix and cannot hold {output}: take .npz or .jsonl for {out}")
+        raise ConfigError(f"a .npy is one matrix and cannot hold {output}: take another ending for {out}")
 
 
 def columns(output: Output, results: Sequence[Any]) -> Columns:
@@ -63,10 +64,7 @@ def results(output: Output, part: Mapping[str, NDArray[Any]]) -> Iterator[Result
 
 def json_line(file: str, output: Output, result: Result) -> str:
     """Write one result as a line of JSON, its floats with the digits that a float32 has."""
-    if isinstance(result, SparseCode):
-        values = {"indices": result.indices.tolist(), "values": _plain(result.values)}
-        return json.dumps({"file": file, **values})
-    return json.dumps({"file": file, output: _plain(result)})
+    return json.dumps({"file": file} | {name: _plain(array) for name, array in _row(output, result).items()})
 
 
 def write(
@@ -85,6 +83,9 @@ def write(
         case ".npy":
             with file.open("wb") as stream:
                 _write_column(stream, output, parts)
+        case ".parquet":
+            with file.open("wb") as stream:
+                write_parquet(stream, _groups(parts, output, files), {"earkit": json.dumps(about)})
         case _:
             _write_jsonl(file, parts, output, files)
 
@@ -110,6 +111,22 @@ def _write_jsonl(file: Path, parts: Sequence[Path], output: Output, files: Seque
             with np.load(path) as part:
                 for result in results(output, part):
                     lines.write(json_line(next(names), output, result) + "\n")
+
+
+def _groups(parts: Sequence[Path], output: Output, files: Sequence[str]) -> Iterator[dict[str, Column]]:
+    names = iter(files)
+    for path in parts:
+        with np.load(path) as part:
+            rows = [_row(output, result) for result in results(output, part)]
+        made: dict[str, Column] = {"file": list(itertools.islice(names, len(rows)))}
+        yield made | {name: [row[name] for row in rows] for name in rows[0]}
+
+
+def _row(output: Output, result: Result) -> Columns:
+    """Name the arrays of one result, as they are in .jsonl and .parquet."""
+    if isinstance(result, SparseCode):
+        return {"indices": result.indices, "values": result.values}
+    return {output: result}
 
 
 def _write_column(stream: IO[bytes], name: str, parts: Sequence[Path]) -> None:

@@ -1,15 +1,16 @@
-"""Files of results, read back with NumPy and json."""
+"""Files of results, read back with NumPy, json and pyarrow."""
 
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet
 import pytest
 
 from earkit.runtime.errors import ConfigError
 from earkit.runtime.outputs import Output, SparseCode
-from earkit.runtime.vector_files import check_kind, columns, json_line, write
+from earkit.runtime.vector_files import KINDS, check_kind, columns, json_line, write
 
 RNG = np.random.default_rng(0)
 FILES = ["a.wav", "b/ü.flac", "c.wav"]
@@ -82,27 +83,47 @@ def test_jsonl_loses_no_bit(tmp_path: Path, output: Output) -> None:
             np.testing.assert_array_equal(np.array(line[output], result.dtype), result)
 
 
+@pytest.mark.parametrize("output", ["embedding", "scores", "frames", "tokens", "sparse"])
+def test_parquet_has_the_columns_of_jsonl(tmp_path: Path, output: Output) -> None:
+    results = made(output)
+    lines = written(tmp_path, ".jsonl", output, results).read_text(encoding="utf-8").splitlines()
+    file = pyarrow.parquet.ParquetFile(written(tmp_path, ".parquet", output, results))
+    assert file.metadata.num_row_groups == 2
+    assert json.loads(file.metadata.metadata[b"earkit"]) == {"model": "owl"}
+    for row, line in zip(file.read().to_pylist(), map(json.loads, lines), strict=True):
+        assert row.keys() == line.keys()
+        assert row["file"] == line["file"]
+        for name in row.keys() - {"file"}:
+            np.testing.assert_array_equal(np.float32(row[name]), np.float32(line[name]))
+
+
 def test_floats_have_the_digits_of_a_float32() -> None:
     assert json_line("a", "embedding", np.array([0.1, 1e-9], np.float32)) == (
         '{"file": "a", "embedding": [0.1, 1e-09]}'
     )
 
 
-def test_the_same_results_are_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_same_results_are_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
     results = made("embedding")
-    first = written(tmp_path, ".npz", "embedding", results).read_bytes()
+    first = written(tmp_path, kind, "embedding", results).read_bytes()
     monkeypatch.setattr("time.time", lambda: 2e9)
     monkeypatch.setattr("time.localtime", lambda *_: (2033, 5, 18, 3, 33, 20, 2, 138, 0))
-    assert written(tmp_path, ".npz", "embedding", results).read_bytes() == first
+    assert written(tmp_path, kind, "embedding", results).read_bytes() == first
 
 
 @pytest.mark.parametrize(
     ("name", "output", "sentence"),
     [
-        ("x.csv", "embedding", "written as .npz, .npy, .jsonl, and x.csv is none of them$"),
+        ("x.csv", "embedding", "written as .npz, .npy, .parquet, .jsonl, and x.csv is none of them$"),
         ("x", "embedding", "x is none of them"),
-        ("x.parquet", "embedding", "for Parquet see docs/embedding.md"),
-        ("x.npy", "tokens", "a .npy is one matrix and cannot hold tokens: take .npz or .jsonl for x.npy"),
+        (
+            "x.npy",
+            "tokens",
+            "a .npy is one matrix and cannot hold tokens: take another ending for x.npy",
+        ),
     ],
 )
 def test_other_kinds_are_refused(name: str, output: Output, sentence: str) -> None:
