@@ -1,13 +1,11 @@
 """The report of a demo: its table, and a page with plots, made of what it has recorded and logged."""
 
-import json
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from earkit.benchmarks.demo_record import Record
 from earkit.benchmarks.html_page import Bars, Flow, Lines, Point, Scatter, Section, Table, page
+from earkit.benchmarks.run_metrics import metrics
 
 Curve = list[tuple[float, float]]
 
@@ -268,10 +266,3 @@ def _search(record: Record) -> str:
         f"it is {found['chance']:.1%}, by the mean of log-mel {found['log_mel']:.1%}. The index takes "
         f"{found['index_bytes'] / 1e6:.2f} MB."
     )
-
-
-def metrics(run: Path) -> list[Mapping[str, Any]]:
-    """Read what a run logged; of a step that was done again after a kill, the last time counts."""
-    lines: Sequence[str] = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    by_step = {row["step"]: row for row in map(json.loads, lines)}
-    return [by_step[step] for step in sorted(by_step)]

@@ -6,6 +6,8 @@ from earkit.benchmarks.distill_tables import grouped, spread
 from earkit.benchmarks.markdown_table import markdown_table
 from earkit.benchmarks.results import Row, load, measured
 
+SCORES = ("phones", "words", "loss")
+
 
 def prune_quality() -> str:
     """Compare ways to choose what goes with the whole student, which is its own measure."""
@@ -18,18 +20,17 @@ def prune_quality() -> str:
             [
                 name,
                 *(f"{cost:.2f}" for cost in costs),
-                *(_cell(mine, f"pruned {key}") for key in ("phones", "words", "loss")),
-                *(_cell(mine, key) for key in ("phones", "words", "loss", "retained")),
+                *(_cell(mine, f"pruned {key}") for key in SCORES),
+                *(_cell(mine, key) for key in (*SCORES, "retained")),
             ]
         )
-    after = ("phones", "words", "loss")
-    heads = ("chosen by", "multiply-adds", "times as fast", *(f"{each}, not recovered" for each in after))
+    heads = ("chosen by", "multiply-adds", "times as fast", *(f"{each}, not recovered" for each in SCORES))
     note = (
         f"Phones, words: per cent, on speakers never heard, {len({row['seed'] for row in rows})} seed(s), "
         "mean (least to greatest). Kept: of the whole student's, the worse of both. Loss: of distillation, "
         "on the same batches for all ways of one round. "
     )
-    return markdown_table((*heads, *after, "kept"), lines, note + measured(stored))
+    return markdown_table((*heads, *SCORES, "kept"), lines, note + measured(stored))
 
 
 def _cell(rows: list[Row], key: str) -> str:

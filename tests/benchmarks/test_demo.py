@@ -15,8 +15,9 @@ from safetensors.numpy import load_file
 
 from earkit.benchmarks.demo import PAGE, STAGES, Shown, demo
 from earkit.benchmarks.demo_record import FILE, Record, Settings
-from earkit.benchmarks.demo_report import metrics, remarks, report, rows, table
+from earkit.benchmarks.demo_report import remarks, report, rows, table
 from earkit.benchmarks.demo_stages import Stages, by_others, chance, hit_rate
+from earkit.benchmarks.run_metrics import metrics
 from earkit.distill.speech.synthetic_corpus import write_corpus
 from earkit.runtime.errors import CheckpointError, ConfigError
 
