@@ -67,6 +67,7 @@ bench: setup  ## measure every table, about a day on two cores; MODEL=… is the
 	$(MAKE) $(call measured,pretrain_quality pretrain_throughput distill_throughput teacher_speed stream_cost search_speed)
 	$(MAKE) $(call measured,sanity_figures)
 	"$(BIN)/python" -m earkit.benchmarks.peers_quality --model "$(MODEL)"
+	$(MAKE) $(call measured,adaptive_embeddings)
 	"$(BIN)/python" -m earkit.benchmarks.tables
 
 bench-distill: setup  ## the part of it that is about distillation, hours on two cores
@@ -80,6 +81,9 @@ benchmarks/measured/%.json: | setup
 
 benchmarks/measured/search_speed.json: | setup
 	"$(BIN)/python" -m earkit.benchmarks.search_speed --store
+
+benchmarks/measured/adaptive_embeddings.json: | setup
+	"$(BIN)/python" -m earkit.benchmarks.adaptive_embeddings --model "$(MODEL)"
 
 benchmarks/measured/footprint.json: | setup
 	"$(BIN)/python" -m earkit.benchmarks.footprint "$(MODEL)"

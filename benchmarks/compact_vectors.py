@@ -15,7 +15,7 @@ from earkit.benchmarks.retrieval import Labels, Vectors, retrieval
 from earkit.benchmarks.unit_length import unit_length
 from earkit.runtime.errors import ConfigError, DataError
 
-Storage = Literal["float16", "int8", "binary", "sparse"]
+Storage = Literal["float32", "float16", "int8", "binary", "sparse"]
 
 WIDEST = 1 << 16  # of sparse vectors: an index has two bytes
 
@@ -65,6 +65,8 @@ def compared(candidates: Sequence[Candidate], labels: Labels, speakers: Labels) 
 def bytes_per_vector(storage: Storage, size: int, width: int) -> int:
     """Count what one vector of so many dims, or so many non-zeros of a sparse width, takes."""
     match storage:
+        case "float32":
+            return 4 * size
         case "float16":
             return 2 * size
         case "int8":
@@ -78,6 +80,8 @@ def bytes_per_vector(storage: Storage, size: int, width: int) -> int:
 def stored(storage: Storage, vectors: Vectors) -> Vectors:
     """Give back what is left of vectors after storing them, up to a scale of each."""
     match storage:
+        case "float32":
+            return vectors
         case "float16":
             return vectors.astype(np.float16).astype(np.float32)
         case "int8" | "sparse":

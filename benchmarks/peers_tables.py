@@ -63,3 +63,28 @@ def sanity_figures() -> str:
         f"other meetings (all segments, and those of {LONG:g} s or more). "
     )
     return markdown_table(("", "corpus", "known", "measured here"), lines, note + measured(stored))
+
+
+def adaptive_embeddings() -> str:
+    """List what vectors of every size keep, and how fast they are searched."""
+    stored = load("adaptive_embeddings")
+    rows, settings = stored["rows"], stored["settings"]
+    scores = {"words, de": "1-NN, as is, de", "words, en": "1-NN, as is, en", "digits": "accuracy"}
+    lines = [
+        [
+            f"{row['name']}, {row['size']} x {row['storage']}",
+            str(row["bytes"]),
+            f"{row['times_smaller']:.0f}x",
+            *(f"{100 * row[metric]:.1f}" for metric in scores.values()),
+            f"{row['query_ms']:.2f} ms",
+            f"{row['times_faster']:.1f}x",
+        ]
+        for row in rows
+    ]
+    heads = ("", "bytes", "smaller", *scores, "a query", "faster")
+    note = (
+        f"`{settings['model']}`; per cent, not standardised: the nearest word of another voice is the same "
+        "one; digits of another voice. An exact search of "
+        f"{settings['vectors']} vectors on one thread, medians; ratios of each query to the first way. "
+    )
+    return markdown_table(heads, lines, note + measured(stored))

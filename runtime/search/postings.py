@@ -57,10 +57,12 @@ def by_row(postings: Postings, k: int) -> Codes:
     return Codes(latents[order].reshape(-1, k), postings.weights[order].reshape(-1, k))
 
 
-def sparse_scores(postings: Postings, count: int, code: SparseCode) -> NDArray[Any]:
+def sparse_scores(
+    postings: Postings, count: int, code: SparseCode, latents: int = QUERY_LATENTS
+) -> NDArray[Any]:
     """Dot products of the query's strongest latents with the codes of `count` rows. -> (count,)."""
     rows, weights = [], []
-    for latent, value in zip(code.indices[:QUERY_LATENTS], code.values[:QUERY_LATENTS], strict=True):
+    for latent, value in zip(code.indices[:latents], code.values[:latents], strict=True):
         under = slice(postings.starts[latent], postings.starts[latent + 1])
         rows.append(postings.rows[under])
         weights.append(postings.weights[under] * value)

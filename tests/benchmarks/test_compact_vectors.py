@@ -51,6 +51,7 @@ def test_an_unused_place_takes_nothing_away() -> None:
 
 
 def test_bytes() -> None:
+    assert bytes_per_vector("float32", 64, 64) == 256
     assert bytes_per_vector("float16", 64, 64) == 128
     assert bytes_per_vector("int8", 64, 64) == 64
     assert bytes_per_vector("binary", 64, 64) == 8
@@ -69,6 +70,7 @@ def test_stored_vectors_fit_their_bytes() -> None:
     assert np.array_equal(stored("binary", vectors) > 0, vectors > 0)
     assert stored("binary", np.array([[0, -0.1, 2]], np.float32)).tolist() == [[1, -1, 1]]
     assert np.array_equal(stored("sparse", vectors), int8)
+    assert np.array_equal(stored("float32", vectors), vectors)
     assert np.array_equal(stored("float16", vectors), np.float32(np.float16(vectors)))
     assert not stored("int8", np.zeros((1, 4), np.float32)).any()
 

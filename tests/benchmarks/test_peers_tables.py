@@ -9,7 +9,7 @@ import pytest
 from earkit.benchmarks import results
 from earkit.benchmarks.cost import Cost
 from earkit.benchmarks.evaluation import Cell
-from earkit.benchmarks.peers_tables import peers_cost, peers_quality, sanity_figures
+from earkit.benchmarks.peers_tables import adaptive_embeddings, peers_cost, peers_quality, sanity_figures
 from earkit.benchmarks.tasks.task import Score
 
 
@@ -74,3 +74,16 @@ def test_sanity(folder: Path) -> None:
         "100",
         "97.3 all segments, 100.0 of 1.5 s or more",
     ]
+
+
+def test_adaptive_embeddings() -> None:
+    scores = {"1-NN, as is, de": 0.5, "1-NN, as is, en": 0.25, "1-NN, de": 0.9, "accuracy": 0.125}
+    size = {"name": "prefix", "storage": "int8", "size": 32, "bytes": 32, "times_smaller": 31.6}
+    row = size | scores | {"query_ms": 1.5, "times_faster": 3.04}
+    results.store("adaptive_embeddings", "python -m x", [row], model="owl", vectors=1000)
+    text = adaptive_embeddings()
+    assert rows_of(text)[2] == [
+        "prefix, 32 x int8", "32", "32x", "50.0", "25.0", "12.5", "1.50 ms", "3.0x"
+    ]  # fmt: skip
+    assert "`owl`" in text
+    assert "1000 vectors" in text
