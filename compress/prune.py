@@ -169,7 +169,7 @@ class _PruneRun:
             learner.remember(self.progress)
         learner.module.to(processes().device)
         self.say(f"scoring on {config.calibration_batches} batches of the distillation loss")
-        return block_scores(groups, taylor(learner.module, _lessons(learner, config)))
+        return taylor(learner.module, _lessons(learner, config), groups)
 
     def _budget(
         self, student: Student, groups: tuple[BlockGroups, ...], scores: tuple[BlockScores, ...]

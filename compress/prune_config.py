@@ -57,7 +57,7 @@ class PruneConfig(DistilConfig):
     importance: Importance = "taylor"
     target: Target = dataclasses.field(default_factory=Target)
     rounds: int = 3
-    calibration_batches: int = 8
+    calibration_batches: int = 24
     """Batches over which `taylor` sums."""
     head_steps: int = 60
     """Steps for the heads of the loss, where the student's own run has none that fit."""

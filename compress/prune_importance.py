@@ -1,7 +1,7 @@
 """How much a student would lose with a channel, a head or a block: three ways to guess it.
 
-- `taylor`: sum of |w * dL/dw| over the weights that would go and over batches, L the distillation loss: what
-  it would change by, weight by weight, to first order (Molchanov et al. 2017, arXiv 1611.06440).
+- `taylor`: |sum of w * dL/dw| over the weights that would go together, summed over batches, L the
+  distillation loss: what it would change by, to first order (Molchanov et al. 2017, arXiv 1611.06440).
 - `magnitude`: sum of |w|.
 - `random`: by lot. It is the floor that the others have to clear.
 """
@@ -30,21 +30,30 @@ class BlockScores:
     rest: float
 
 
-def taylor(module: Distillation, lessons: Iterable[Lesson]) -> dict[str, Tensor]:
-    """Score the student's weights, by name, on some lessons; the module stays as it is."""
+def taylor(
+    module: Distillation, lessons: Iterable[Lesson], groups: tuple[BlockGroups, ...]
+) -> tuple[BlockScores, ...]:
+    """Score what can go on some lessons; the module stays as it is."""
     copied = copy.deepcopy(module).train()
-    scores: dict[str, Tensor] = {}
+    weights = dict(copied.student.named_parameters())
+    scores = block_scores(groups, {name: torch.zeros_like(weight) for name, weight in weights.items()})
     for number, lesson in enumerate(lessons):
         torch.manual_seed(number)  # the losses draw too
         copied.zero_grad()
         (copied(lesson).loss_sum / lesson.frames).backward()
-        for name, weight in copied.student.named_parameters():
-            if weight.grad is not None:
-                change = (weight.detach() * weight.grad).abs()
-                scores[name] = scores[name] + change if name in scores else change
-    for name, weight in copied.student.named_parameters():
-        scores.setdefault(name, torch.zeros_like(weight))
+        change = {
+            name: torch.zeros_like(weight) if weight.grad is None else weight.detach() * weight.grad
+            for name, weight in weights.items()
+        }
+        scores = tuple(map(_added, scores, block_scores(groups, change)))
     return scores
+
+
+def _added(scores: BlockScores, change: BlockScores) -> BlockScores:
+    heads = scores.heads
+    if heads is not None and change.heads is not None:
+        heads = heads + change.heads.abs()
+    return BlockScores(scores.inner + change.inner.abs(), heads, scores.rest + abs(change.rest))
 
 
 def magnitude(student: Student) -> dict[str, Tensor]:

@@ -31,20 +31,21 @@ class Linear(nn.Module):
         return SimpleNamespace(loss_sum=lesson.frames * torch.stack(terms).sum())
 
 
-def test_taylor_is_what_a_linear_loss_changes_by_weight_by_weight() -> None:
+def test_taylor_is_what_a_linear_loss_changes_by_channel_by_channel() -> None:
     module = Linear()
+    groups, weights = student_groups(module.student), dict(module.student.named_parameters())
     before = copy.deepcopy(module.student.state_dict())
     lessons = [SimpleNamespace(factor=f, frames=n) for f, n in ((1.0, 10.0), (-3.0, 70.0))]
-    scores = taylor(module, lessons)
-    for name, weight in module.student.named_parameters():
-        expected = (
-            torch.zeros_like(weight)
-            if name.startswith("pooling")
-            else 4 * (weight * module.slopes[name]).abs()
-        )
-        assert torch.allclose(scores[name], expected, rtol=1e-4), name
+    scores = taylor(module, lessons, groups)
+    change = block_scores(groups, {name: w.detach() * module.slopes[name] for name, w in weights.items()})
+    for found, once in zip(scores, change, strict=True):
+        assert torch.allclose(found.inner, 4 * once.inner.abs(), rtol=1e-4)
+        assert found.heads is not None
+        assert once.heads is not None
+        assert torch.allclose(found.heads, 4 * once.heads.abs(), rtol=1e-4)
+        assert abs(found.rest - 4 * abs(once.rest)) < 1e-3
     assert all(torch.equal(before[name], each) for name, each in module.student.state_dict().items())
-    assert all(weight.grad is None for weight in module.student.parameters())
+    assert all(weight.grad is None for weight in weights.values())
 
 
 def test_a_block_has_what_its_channels_and_heads_have_and_the_rest() -> None:
