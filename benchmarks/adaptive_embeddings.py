@@ -63,8 +63,7 @@ class Heard:
     def repeated(self, count: int) -> "Heard":
         """Repeat them until there are so many."""
         rows = np.arange(count) % len(self.whole)
-        code = self.coded
-        return Heard(self.whole[rows], code and SparseCode(code.indices[rows], code.values[rows], code.width))
+        return Heard(self.whole[rows], _part(self.coded, rows) if self.coded else None)
 
 
 @dataclass(frozen=True)
@@ -78,8 +77,7 @@ class Way:
     def code(self, heard: Heard) -> SparseCode:
         """Give the strongest latents; the first ones of a longer code."""
         assert heard.coded is not None
-        first = slice(self.size)
-        return SparseCode(heard.coded.indices[:, first], heard.coded.values[:, first], heard.coded.width)
+        return _part(heard.coded, np.s_[:, : self.size])
 
     def vectors(self, heard: Heard) -> Array:
         """Give what is left of vectors when they were stored."""
@@ -93,7 +91,7 @@ class Way:
         if self.storage == "sparse":
             code, wanted = self.code(known), self.code(asked)
             postings, count = inverted(codes(code), code.width), len(known.whole)
-            return lambda number: sparse_scores(postings, count, _one(wanted, number), self.size)
+            return lambda number: sparse_scores(postings, count, _part(wanted, number), self.size)
         cut, queries = truncated(known.whole, self.size), truncated(asked.whole, self.size)
         if self.storage == "binary":
             words = signs(cut)
@@ -104,8 +102,8 @@ class Way:
         return lambda number: cut @ queries[number]
 
 
-def _one(code: SparseCode, number: int) -> SparseCode:
-    return SparseCode(code.indices[number], code.values[number], code.width)
+def _part(code: SparseCode, where: Any) -> SparseCode:  # noqa: ANN401 - whatever indexes an array
+    return SparseCode(code.indices[where], code.values[where], code.width)
 
 
 def ways(dims: Sequence[int], sparse: Sparse | None) -> list[Way]:

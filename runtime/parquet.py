@@ -24,10 +24,8 @@ _PLAIN, _RLE = int32(0), int32(3)
 _REQUIRED, _REPEATED = int32(0), int32(2)
 _TEXT_TYPE = 6
 _TYPES = {"int32": 1, "int64": 2, "float32": 4}
-_IS_TEXT = {
-    6: int32(0),
-    10: fields({1: fields({})}),
-}  # each is said twice, as older readers know but the first
+# Each is said twice, as older readers know but the first.
+_IS_TEXT = {6: int32(0), 10: fields({1: fields({})})}
 _IS_LIST = {6: int32(3), 10: fields({3: fields({})})}
 
 
