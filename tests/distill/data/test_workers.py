@@ -131,7 +131,7 @@ def test_an_ending_main_process_ends_its_workers(cleanly: list[int]) -> None:
     """Also when the results are still referred to at exit, and nobody closed them."""
     main, workers = begun("")
     cleanly += [main.pid, *workers]
-    assert main.wait(timeout=15) == 0
+    assert main.wait(timeout=60) == 0
     assert gone_within(1, workers)
 
 
@@ -158,7 +158,7 @@ print("done", flush=True)
     assert main.stdout.readline() == "ready\n"
     os.killpg(main.pid, number)
     assert main.stdout.readline() == "done\n"
-    assert main.wait(timeout=15) == 0
+    assert main.wait(timeout=60) == 0
     assert gone_within(1, workers)
 
 
