@@ -230,7 +230,11 @@ def _pruned(
 
 
 def _scores(learner: _Recovering, config: PruneTeacherConfig) -> dict[str, Tensor]:
-    """Score the encoder's weights by name."""
+    """Score the encoder's weights by name.
+
+    Taylor's absolute value is that of each weight. Of the sum over what goes together, as for a student, it
+    chose worse where a layer had to go: a higher loss at 60 % in three teachers of three.
+    """
     module = learner.module
     weights = dict(module.pruned.student.named_parameters())
     if config.importance == "magnitude":
