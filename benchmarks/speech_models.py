@@ -1,12 +1,12 @@
-"""Models of real speech for the table of peers: a DinoSR teacher, two students, and their int8 files.
+"""Models of real speech for the table of peers: a DinoSR teacher, three students, and their int8 files.
 
     kit corpus get --train
-    python -m earkit.benchmarks.peers get speech_embedding ecapa
+    python -m earkit.benchmarks.peers get speech_embedding ecapa moonshine
     python -m earkit.benchmarks.speech_models [--steps 12000] [--student-steps 3000]
 
-The teacher learns from all training corpora on this machine, without labels; one `tiny` student learns from
-it, another from it, speech_embedding and ECAPA at once. It takes hours on two cores; what was trained is
-kept, and what was begun goes on.
+The teacher learns from all training corpora on this machine, without labels. Of the `tiny` students one
+learns from it alone, one from it, speech_embedding and ECAPA at once, and one from published models alone. It
+takes hours on two cores; what was trained is kept, and what was begun goes on.
 """
 
 import argparse
@@ -40,8 +40,12 @@ TEACHER = [
 """`dinosr_nano`, one layer deeper and so wider, with more codewords and a slower average: there is more to
 learn. The bandwidth of a recording must not tell its language, so wide ones are narrowed at random."""
 STUDENT = ["data.augment.band=0.3", "save_every=250", "log_every=100", "probe_every=0"]
-STUDENTS = {"of_dinosr": (), "of_three": ("speech_embedding", "ecapa")}
-"""By run: the teachers beside the first."""
+STUDENTS = {
+    "of_dinosr": ("dinosr",),
+    "of_three": ("dinosr", "speech_embedding", "ecapa"),
+    "of_published": ("moonshine", "ecapa", "speech_embedding"),
+}
+"""By run: its teachers; `dinosr` is ours."""
 
 
 def manifest_of_all(place: Path) -> Path:
@@ -107,8 +111,9 @@ def main() -> None:
     manifest = manifest_of_all(given.runs / "training.csv")
     teacher = teacher_run(given.runs / "dinosr", manifest, given.steps)
     print(f"--model 'dinosr={teacher}'")
-    for name, others in STUDENTS.items():
-        run = student_run(given.runs / name, manifest, [str(teacher), *others], given.student_steps)
+    for name, teachers in STUDENTS.items():
+        places = [str(teacher) if each == "dinosr" else each for each in teachers]
+        run = student_run(given.runs / name, manifest, places, given.student_steps)
         for file in model_files(run):
             print(f"--model '{file.stem}={file}'")
 
