@@ -125,7 +125,7 @@ def build(recipe: Recipe, progress: Progress | None = None) -> Summary:
             "then the same command goes on from there"
         ) from error
     if not summary.as_expected and not recipe.note:
-        log.warning("%s has %.2f h where %.2f were expected", recipe.name, summary.hours, recipe.hours)
+        log.warning("%s has %.3f h where %.3f were expected", recipe.name, summary.hours, recipe.hours)
     return summary
 
 

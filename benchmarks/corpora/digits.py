@@ -1,19 +1,23 @@
 """Spoken digits from 0 to 9 in several languages, from three kinds of packages.
 
 Asterisk's `digits/5.wav` (see `asterisk`), Tux Paint's `symbols/math/5_desc_fr.ogg` (see `tuxpaint`), and
-saytime's `5.au`, English in 8-bit mu-law. Numbers above 9, ordinals and genders (`1F`) are left out.
+saytime's `5.au`, English in 8-bit mu-law without a header. Numbers above 9, ordinals and genders (`1F`) are
+left out.
 """
 
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 
 from earkit.benchmarks.corpora import asterisk, tuxpaint
 from earkit.benchmarks.corpora.recipe import Folders, Recipe, Sound, Source
+from earkit.benchmarks.corpora.undecoded import read_mu_law
 from earkit.benchmarks.packages import Package
-from earkit.runtime.audio import read
+from earkit.runtime.audio import Audio, read
 
 _DIGITS = frozenset("0123456789")
 _SAYTIME = "usr/share/saytime"
+_SAYTIME_RATE = 8000
 _SAYTIME_FILES = {
     f"{_SAYTIME}/0.au": "59013b21598958a78521c5810a4954a49b47750514917b1b07c6f19da0b79682",
     f"{_SAYTIME}/1.au": "76e758aec245f7f4ad8d534f36273fc6caca8271bf7271069395268ea2e9fa5b",
@@ -55,11 +59,15 @@ def sounds(folders: Folders) -> Iterator[Sound]:
         yield Sound(
             f"saytime/{path.stem}",
             "saytime",
-            partial(read, path),
+            partial(_read_saytime, path),
             language="en",
             speaker="david-dawson",
             label=path.stem,
         )
+
+
+def _read_saytime(path: Path) -> Audio:
+    return read_mu_law(path.read_bytes(), _SAYTIME_RATE, name=str(path))
 
 
 RECIPE = Recipe(

@@ -133,7 +133,7 @@ def test_hours_are_compared(sounds: Sounds, times: float, agrees: bool) -> None:
 
 def test_other_hours_without_a_note_are_said(sounds: Sounds, caplog: pytest.LogCaptureFixture) -> None:
     build(recipe(sounds, hours=3.0))
-    assert "tiny has 0.00 h where 3.00 were expected" in caplog.text
+    assert "tiny has 0.001 h where 3.000 were expected" in caplog.text
     caplog.clear()
     build(replace(recipe(sounds, hours=3.0), name="noted", note="most of it is music"))
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]

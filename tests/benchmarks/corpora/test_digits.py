@@ -21,9 +21,8 @@ def test_digits_and_nothing_else(place: Callable[..., Path], tone: Callable[...,
             f"{STAMPS}/animals/7_desc_fr.ogg": tone(form="OGG"),
         }
     )
-    folders["saytime"] = place(
-        {f"usr/share/saytime/{name}.au": tone(form="AU") for name in ("3", "oh", "30")}
-    )
+    mu_law = bytes(1600)  # 0.2 s, without a header as the real ones
+    folders["saytime"] = place({f"usr/share/saytime/{name}.au": mu_law for name in ("3", "oh", "30")})
     made = list(digits.sounds(folders))
     assert [(sound.label, sound.speaker) for sound in made[:2]] == [
         ("0", "allison-smith"),

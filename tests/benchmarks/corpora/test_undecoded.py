@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from earkit.benchmarks.corpora.undecoded import read_16_bit, read_gsm, read_unsigned_8_bit
+from earkit.benchmarks.corpora.undecoded import read_16_bit, read_gsm, read_mu_law, read_unsigned_8_bit
 
 
 @pytest.mark.parametrize("count", [400, 401])
@@ -19,6 +19,15 @@ def test_8_bit(count: int) -> None:
 def test_16_bit() -> None:
     audio = read_16_bit(np.array([0, 16384, -32768, 1], "<i2").tobytes(), 16_000, name="four")
     assert audio.samples.tolist() == [0.0, 0.5, -1.0, 1 / 32768]
+
+
+def test_mu_law() -> None:
+    """Every byte, by G.711: inverted, a sign, three bits of exponent and four of mantissa, and a bias."""
+    codes = np.arange(256, dtype=np.uint8)
+    bits = (~codes).astype(int)
+    sizes = ((bits % 16 * 8 + 132) << (bits // 16 % 8)) - 132
+    audio = read_mu_law(codes.tobytes(), 16_000, name="all")
+    assert audio.samples.tolist() == (np.where(bits >= 128, -sizes, sizes) / 32768).tolist()
 
 
 def test_gsm(tmp_path: Path) -> None:
