@@ -14,8 +14,8 @@ def prune_quality() -> str:
     stored = load("prune_quality")
     rows = stored["rows"]
     lines = []
-    for name, mine in grouped(rows):
-        costs = (fmean(row.get(key, 1.0) for row in mine) for key in ("multiply_adds", "speed"))
+    for name, mine in sorted(grouped(rows), key=lambda group: -round(_multiply_adds(group[1]), 2)):
+        costs = (_multiply_adds(mine), fmean(row.get("speed", 1.0) for row in mine))
         lines.append(
             [
                 name,
@@ -31,6 +31,10 @@ def prune_quality() -> str:
         "on the same batches for all ways of one round. "
     )
     return markdown_table((*heads, *SCORES, "kept"), lines, note + measured(stored))
+
+
+def _multiply_adds(rows: list[Row]) -> float:
+    return fmean(row.get("multiply_adds", 1.0) for row in rows)
 
 
 def _cell(rows: list[Row], key: str) -> str:
