@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from earkit.runtime import paired_latency
 from earkit.runtime.model_file import KEY, ModelInfo, Sparse, Stream, Tokens
 
 DATA = Path(__file__).parent / "data"
@@ -23,6 +24,14 @@ STEP_INFO = ModelInfo(
     tokens=Tokens(codebook=0, codebooks=1, size=4),
     stream=Stream(delay=2, states={"heard": (0, 2), "past": (0, 3)}),
 )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_rest_before_timing() -> Iterator[None]:
+    """No test reads a time that was measured, so graphs in turns need not come to rest first."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(paired_latency, "SETTLE", 0.0)
+        yield
 
 
 def write(path: Path, text: Path, info: ModelInfo, changes: dict[str, Any], graph: tuple[str, str]) -> Path:

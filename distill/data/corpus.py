@@ -171,7 +171,7 @@ def open_corpus(
                 if progress:
                     progress(len(clips) + len(skipped), len(found))
     if not clips:
-        nothing = f"no clip of the split {split} in it" if split else "no sound in it"
+        nothing = "no sound in it" + (f", or none of the split {split}" if split else "")
         what = f"{len(skipped)} skipped, first: {skipped[0].reason}" if skipped else nothing
         raise DataError(f"nothing in {source} can be used ({what}): give wav, flac, ogg, opus or mp3 files")
     return Corpus(tuple(clips), tuple(skipped), str(Path(source).absolute()))

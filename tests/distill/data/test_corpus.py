@@ -173,13 +173,13 @@ def test_nothing_usable_is_an_error_of_one_sentence(tmp_path: Path) -> None:
     for source, sentence in {
         "missing": "there is nothing at",
         "missing-*.tar": "there is nothing at",
-        "empty": "no clip of the split train",
+        "empty": "no sound in it, or none of the split train",
         "bad": r"2 skipped, first: a\.wav is empty",
         "e.csv": "is empty",
-        "h.csv": "no clip of the split train",
+        "h.csv": "no sound in it, or none of the split train",
         "n.csv": "no column path",
         "v.csv": r"1 skipped, first: cannot read gone\.wav: No such file",
-        "s.csv": "no clip of the split train",
+        "s.csv": "no sound in it, or none of the split train",
         "t.txt": "is no corpus",
         "c.tar.gz": "is compressed: decompress it",
     }.items():
