@@ -1,4 +1,7 @@
-"""Graphs small enough to be known in closed form: a step graph, for what runs streams, and one of clips."""
+"""Graphs small enough to be known in closed form: a step graph, for what runs streams, and one of clips.
+
+And for all tests, less waiting where graphs are timed.
+"""
 
 import json
 from collections.abc import Callable, Iterator
@@ -28,7 +31,7 @@ STEP_INFO = ModelInfo(
 
 @pytest.fixture(scope="session", autouse=True)
 def no_rest_before_timing() -> Iterator[None]:
-    """No test reads a time that was measured, so graphs in turns need not come to rest first."""
+    """No test reads the times of graphs that ran in turns, so they need not come to rest first."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(paired_latency, "SETTLE", 0.0)
         yield
