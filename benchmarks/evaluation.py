@@ -17,7 +17,7 @@ from typing import Any
 
 from earkit.benchmarks.machine import machine
 from earkit.benchmarks.peers import PEERS
-from earkit.benchmarks.representations import FLOORS, Representation, load
+from earkit.benchmarks.representations import FLOORS, Representation, load, remembering
 from earkit.benchmarks.tasks.evaluate import choose, evaluate, task_rows
 from earkit.benchmarks.tasks.task import Score, Task
 from earkit.distill.data.manifests import Row
@@ -93,7 +93,7 @@ def evaluation(
         for task in tasks:
             cell = known.get((name, task.name, seed))
             if cell is None or (cell.weights, cell.clips) != (weights[name], clips[task.name]):
-                loaded = loaded or load(what)
+                loaded = loaded or remembering(load(what))
                 say(f"{name}: {task.name}")
                 begun = time.perf_counter()
                 scores = tuple(evaluate(loaded, [task], seed))

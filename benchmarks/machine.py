@@ -7,15 +7,20 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from earkit.runtime.instruction_sets import instruction_sets
 from earkit.runtime.machine import processor
 
 PACKAGES = ("earkit", "torch", "transformers", "accelerate", "numpy", "onnxruntime", "scikit-learn")
 
 
 def machine() -> dict[str, Any]:
-    """Processor, cores, versions and git state, for the head of every result."""
+    """Processor and what it can do, cores, versions and git state, for the head of every result.
+
+    Virtual machines of one processor differ in the instruction sets that they pass on, and so in speed.
+    """
     return {
         "processor": processor(),
+        "instruction_sets": [name for name, there in (instruction_sets() or {}).items() if there],
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),

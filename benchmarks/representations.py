@@ -4,6 +4,7 @@ One at a time, for only then is a clip's result surely its own: not every pretra
 padding changes nothing.
 """
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,6 +31,8 @@ Tokens = NDArray[np.int64]
 
 LEAST_SAMPLES = 1280
 """Clips that are shorter (80 ms, one frame of the slowest peer) are left out for everyone."""
+REMEMBERED = 4 << 30
+"""Bytes of frames and vectors that are kept of a model: all of what several tasks hear."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,38 @@ def load(name: str) -> Representation:
         return of_model_file(Embedder.load(name), name)
     teacher, _ = load_teacher_by_name(name)
     return of_student(teacher) if isinstance(teacher, StudentTeacher) else of_teacher(teacher)
+
+
+def remembering(made: Representation, most: int = REMEMBERED) -> Representation:
+    """Hear every clip once, however many tasks ask for it, until `most` bytes are kept.
+
+    Tasks share clips, and some peers take seconds for each.
+    """
+    left = [most]
+
+    def once(hear: Callable[[Array], Any]) -> Callable[[Array], Any]:
+        kept: dict[bytes, Any] = {}
+
+        def heard(samples: Array) -> Any:  # noqa: ANN401 - what `hear` gives
+            key = hashlib.sha256(samples.tobytes()).digest()
+            if key in kept:
+                return kept[key]
+            found = hear(samples)
+            layers = found.values() if isinstance(found, Mapping) else (found,)
+            size = sum(layer.nbytes for layer in layers)
+            if size <= left[0]:
+                left[0] -= size
+                kept[key] = found
+            return found
+
+        return heard
+
+    return replace(
+        made,
+        frames=made.frames and once(made.frames),
+        vector=made.vector and once(made.vector),
+        tokens=made.tokens and once(made.tokens),
+    )
 
 
 def _floor(name: str, layer: str, make: Callable[[Array], Array]) -> Representation:

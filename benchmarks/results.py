@@ -60,7 +60,8 @@ def load(name: str) -> dict[str, Any]:
 def measured(stored: dict[str, Any]) -> str:
     """Say where, and by which command."""
     machine = stored["machine"]
+    sets = ", ".join(machine.get("instruction_sets", ()))  # older results do not name them
     return (
-        f"Measured on {machine['cores']} cores of {machine['processor']}, "
+        f"Measured on {machine['cores']} cores of {machine['processor']}{f' ({sets})' if sets else ''}, "
         f"torch {machine['packages']['torch']}; again with `{stored['command']}`."
     )

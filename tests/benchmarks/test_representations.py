@@ -6,8 +6,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
-from earkit.benchmarks.representations import FLOORS, Representation, load, of_teacher
+from earkit.benchmarks.representations import FLOORS, Representation, load, of_teacher, remembering
 from earkit.distill.distilled import DistilledStudent, Outputs, Provenance, save_student
 from earkit.distill.student import StudentConfig
 from earkit.distill.teachers.huggingface import TeacherFrames
@@ -100,3 +101,26 @@ def test_an_unknown_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("EARKIT_CACHE", str(tmp_path))
     with pytest.raises(TeacherNotFoundError, match="no teacher owl_of_nowhere"):
         load("owl_of_nowhere")
+
+
+def test_a_clip_that_is_remembered_is_heard_once() -> None:
+    heard: list[tuple[str, int]] = []
+
+    def frames(samples: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+        heard.append(("frames", len(samples)))
+        return {"layer 1": samples[:50, None]}  # 200 bytes
+
+    def vector(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        heard.append(("vector", len(samples)))
+        return samples[:25]  # 100 bytes
+
+    made = remembering(Representation("r", frames, 320.0, 0.0, vector), most=500)
+    one, other = CLIP[:1000], CLIP[:2000]
+    for clip in (one, one.copy(), other, one + 1, one, other, one + 1):
+        np.testing.assert_array_equal(made.frames(clip)["layer 1"], clip[:50, None])
+        np.testing.assert_array_equal(made.vector(clip), clip[:25])
+    # Two clips' frames and the vector of one fill 500 bytes; what came later is heard each time.
+    assert [length for kind, length in heard if kind == "frames"] == [1000, 2000, 1000, 1000]
+    assert [length for kind, length in heard if kind == "vector"] == [1000, 2000, 1000, 2000, 1000]
+    assert made.tokens is None
+    assert (made.hop, made.name) == (320.0, "r")

@@ -61,3 +61,11 @@ def test_where_and_how_it_was_measured(folder: Path) -> None:
     said = measured(load("table"))
     assert f"{machine['cores']} cores of {machine['processor']}" in said
     assert said.endswith("again with `python -m x`.")
+
+
+def test_a_result_from_before_instruction_sets_were_named() -> None:
+    machine = {"cores": 2, "processor": "a box", "packages": {"torch": "2"}}
+    stored = {"machine": machine, "command": "python -m x"}
+    assert measured(stored) == "Measured on 2 cores of a box, torch 2; again with `python -m x`."
+    machine["instruction_sets"] = ["avx2", "avx512_vnni"]
+    assert measured(stored).startswith("Measured on 2 cores of a box (avx2, avx512_vnni), torch 2;")
