@@ -7,8 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from earkit.runtime.instruction_sets import instruction_sets
-from earkit.runtime.machine import processor
+from earkit.runtime.machine import processor, vector_sets
 
 PACKAGES = ("earkit", "torch", "transformers", "accelerate", "numpy", "onnxruntime", "scikit-learn")
 
@@ -20,7 +19,7 @@ def machine() -> dict[str, Any]:
     """
     return {
         "processor": processor(),
-        "instruction_sets": [name for name, there in (instruction_sets() or {}).items() if there],
+        "instruction_sets": vector_sets(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),

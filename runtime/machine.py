@@ -9,8 +9,13 @@ from earkit.runtime.threads import usable_threads
 
 def machine() -> str:
     """Processor, the instruction sets that count here, and usable threads."""
-    sets = [name for name, there in (instruction_sets() or {}).items() if there]
-    return f"{processor()} ({', '.join(sets) or 'no vector sets known'}), {usable_threads()} CPUs usable"
+    sets = ", ".join(vector_sets()) or "no vector sets known"
+    return f"{processor()} ({sets}), {usable_threads()} CPUs usable"
+
+
+def vector_sets() -> list[str]:
+    """Name the instruction sets that count and that this machine has."""
+    return [name for name, there in (instruction_sets() or {}).items() if there]
 
 
 def processor() -> str:
