@@ -1,9 +1,10 @@
 """What a teacher makes of each segment, computed once and kept on disk in float16.
 
 A folder holds `cache.json`, which says what it is a cache of, and shards: safetensors files of some 64 MB
-with the frames of many segments one behind the other, pooled and without padding. A shard is written under a
-temporary name and renamed, and says itself which segments are in it; so a process that is killed loses the
-shard that it was filling, and the next one goes on from there.
+with the frames of many segments one behind the other, pooled and without padding, or smaller where a teacher
+gives little or takes long. A shard is written under a temporary name and renamed, and says itself which
+segments are in it; so a process that is killed loses the minutes of the shard that it was filling, and the
+next one goes on from there.
 """
 
 import hashlib
@@ -12,6 +13,7 @@ import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
+from time import monotonic
 from typing import Any, NamedTuple
 
 import torch
@@ -31,6 +33,7 @@ Live = Callable[[Tensor, Tensor], Targets]
 
 _VERSION = 1
 _SHARD_BYTES = 64 << 20
+_SHARD_SECONDS = 300.0
 _OPEN_SHARDS = 64
 _LARGEST = torch.finfo(torch.float16).max
 _SEGMENTS, _FRAMES = "segments", "frames"  # which are in a shard, and how many frames each has
@@ -53,6 +56,7 @@ class FeatureCache:
         self._places: dict[int, _Place] = {}
         self._pending: dict[int, dict[str, Tensor]] = {}
         self._pending_bytes = 0
+        self._written = monotonic()
         self._needed = 0
         self._shard = lru_cache(_OPEN_SHARDS)(_open)
         _claim(folder, key)
@@ -73,16 +77,17 @@ class FeatureCache:
             raise StorageError(self._too_full(f"{free / 1e9:.3g} GB are free"))
 
     def add(self, found: Sequence[int], targets: Targets, lengths: Tensor) -> None:
-        """Take the Targets of some segments, of `lengths` samples (batch,); written once a shard is full.
+        """Take the Targets of some segments, of `lengths` samples (batch,).
 
-        Values beyond the range of float16, 65504, are kept as that.
+        They are written once a shard is full, or after five minutes. Values beyond the range of float16,
+        65504, are kept as that.
         """
         rows = {name: _compact(x) for name, x in _by_time(targets).items()}
         for i, (segment, frames) in enumerate(zip(found, student_frames(lengths).tolist(), strict=True)):
             if self.missing([segment]):
                 self._pending[segment] = {name: x[i, :frames].clone() for name, x in rows.items()}
                 self._pending_bytes += sum(x.nbytes for x in self._pending[segment].values())
-        if self._pending_bytes >= _SHARD_BYTES:
+        if self._pending_bytes >= _SHARD_BYTES or monotonic() - self._written >= _SHARD_SECONDS:
             self.flush()
 
     def flush(self) -> None:
@@ -103,6 +108,7 @@ class FeatureCache:
         self._places.update(_places(file))
         self._pending.clear()
         self._pending_bytes = 0
+        self._written = monotonic()
 
     def get(self, wanted: Sequence[int]) -> Targets:
         """Targets of a batch in float32, with zeros behind the shorter ones."""

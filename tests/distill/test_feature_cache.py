@@ -158,6 +158,20 @@ def test_a_full_shard_is_written_at_once(tmp_path: Path, monkeypatch: pytest.Mon
     assert opened(tmp_path).missing(range(3)) == [2]
 
 
+def test_what_took_minutes_is_written_however_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(feature_cache, "monotonic", lambda: now)
+    cache = opened(tmp_path)
+    now = 299.0
+    cache.add([0], clip(drawn(), 0, 10), LENGTHS[:1])
+    assert not list(tmp_path.glob("shard-*"))
+    now = 301.0
+    cache.add([1], clip(drawn(), 2, 3), LENGTHS[2:])
+    assert opened(tmp_path).missing(range(3)) == [2]
+    cache.add([2], clip(drawn(), 1, 5), LENGTHS[1:2])  # five minutes are counted anew
+    assert opened(tmp_path).missing(range(3)) == [2]
+
+
 def test_another_key_is_refused(tmp_path: Path) -> None:
     filled(tmp_path)
     with pytest.raises(ConfigError, match=r"is the cache of another teacher and hidden: .*delete it"):
