@@ -91,15 +91,20 @@ def utterances(manifest: Path, split: str, seed: int, per_speaker: int) -> tuple
     )
 
 
-def write_words(manifest: Path, split: str, out_folder: Path, per_word: int, seed: int) -> Path:
+def write_words(
+    manifest: Path, split: str, out_folder: Path, per_word: int, seed: int, *, speakers: int = 0
+) -> Path:
     """Make a labelled corpus of `per_word` clips of each word of a split, and give its manifest.
 
-    Words that were said less often are left out. FLAC of 16 bits keeps the samples as they were.
+    Words that were said less often are left out. With `speakers`, so many are drawn and heard alone: of
+    each word there are the clips that they have, two to `per_word`. FLAC of 16 bits keeps the samples as they
+    were.
     """
     out = out_folder.resolve()  # `.` has no name to put a hidden folder beside
     if out.exists():
         raise DataError(f"{out} is there already: remove it or choose another place")
-    tokens = _choose(manifest, split, seed, (per_word, per_word), LEAST_CLIP)
+    least = 2 if speakers else per_word
+    tokens = _choose(manifest, split, seed, (least, per_word), LEAST_CLIP, speakers=speakers)
     draft = out.with_name(f".{out.name}.{secrets.token_hex(4)}.part")
     try:
         draft.mkdir(parents=True)
@@ -124,12 +129,23 @@ def _of_split(manifest: Path, split: str) -> list[LabelledClip]:
 
 
 def _choose(
-    manifest: Path, split: str, seed: int, per_word: tuple[int, int], least_samples: int
+    manifest: Path,
+    split: str,
+    seed: int,
+    per_word: tuple[int, int],
+    least_samples: int,
+    *,
+    speakers: int = 0,
 ) -> list[_Token]:
     """Choose tokens of each word, least to most of them, in alphabetical order of the words."""
     least, most = per_word
+    rng = np.random.default_rng(seed)
+    clips = _of_split(manifest, split)
+    if speakers:
+        drawn = rng.permutation(sorted({clip.speaker for clip in clips}))[:speakers]
+        clips = [clip for clip in clips if clip.speaker in drawn]
     by_word: dict[str, list[_Token]] = defaultdict(list)
-    for clip in _of_split(manifest, split):
+    for clip in clips:
         for span in clip.words:
             if span.end - span.start >= least_samples:
                 by_word[span.label].append(_Token(clip, span))
@@ -141,7 +157,6 @@ def _choose(
             f"{commonest} times): ask for fewer, or make a longer corpus"
         )
     log.info("%d of %d words are said %d times or more", len(frequent), len(by_word), least)
-    rng = np.random.default_rng(seed)
     return [token for word in frequent for token in _in_turns(by_word[word], rng)[:most]]
 
 

@@ -86,6 +86,21 @@ def test_utterances_are_whole_clips_of_each_speaker(manifest: Path) -> None:
     assert [u.name for u in found] == [u.name for u in utterances(manifest, "test", 0, 2)]
 
 
+def test_words_of_a_few_speakers_are_all_that_these_say(manifest: Path, tmp_path: Path) -> None:
+    written = write_words(manifest, "train", tmp_path / "words", per_word=3, seed=0, speakers=2)
+    clips = open_corpus(written).clips
+    drawn = {clip.labels["speaker"] for clip in clips}
+    assert len(drawn) == 2
+    said = Counter(
+        span.label
+        for clip in read_labels(manifest)
+        if clip.split == "train" and clip.speaker in drawn
+        for span in clip.words
+        if span.end - span.start >= 1600
+    )
+    assert Counter(clip.labels["label"] for clip in clips) == {w: min(n, 3) for w, n in said.items() if n > 1}
+
+
 def test_written_words_are_a_labelled_corpus_with_a_margin(manifest: Path, tmp_path: Path) -> None:
     written = write_words(manifest, "train", tmp_path / "words", per_word=3, seed=0)
     corpus = open_corpus(written)
