@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from earkit.runtime.audio import SAMPLE_RATE
 from earkit.runtime.errors import CheckpointError, reason
 from earkit.runtime.model_file import INPUTS, REFUSALS
-from earkit.runtime.session import EXACT_SUMS
 from earkit.runtime.stream import STEP_MS
 
 STEP = STEP_MS * SAMPLE_RATE // 1000
@@ -34,7 +33,6 @@ def open_graph(graph: Graph, threads: int = 1) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 4
-    options.add_session_config_entry(*EXACT_SUMS)
     options.add_session_config_entry("session.force_spinning_stop", "1")
     try:
         return onnxruntime.InferenceSession(

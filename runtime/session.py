@@ -9,9 +9,6 @@ from earkit.runtime.threads import usable_threads
 
 MOST_BYTES = 1 << 30
 """Memory for all that the model files of a process compute with. A minute of sound needs 60 MB."""
-EXACT_SUMS = ("session.x64quantprecision", "1")
-"""A setting that int8 files need on x86 without VNNI, where sums of products of unsigned by signed numbers
-saturate 16 bits: weights become unsigned when a file is opened, as fast. Other processors ignore it."""
 
 
 def session_options(threads: int | None = None) -> onnxruntime.SessionOptions:
@@ -23,7 +20,6 @@ def session_options(threads: int | None = None) -> onnxruntime.SessionOptions:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 4  # what fails is raised, and told in one sentence
-    options.add_session_config_entry(*EXACT_SUMS)
     # Each length would get a plan of its memory that is kept: 17 MB after 3000 clips of a float `tiny`.
     options.enable_mem_pattern = False
     # All share one arena. It keeps 20 MB after a clip of a minute: memory that is given back must be asked

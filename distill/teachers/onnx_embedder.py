@@ -27,7 +27,6 @@ from earkit.distill.teachers.huggingface import TeacherFrames, TeacherInfo
 from earkit.distill.teachers.mel_front_ends import SAMPLE_RATE, speechbrain_fbank, whisper_log_mel
 from earkit.distill.teachers.resolve import EMBEDDER
 from earkit.runtime.errors import AudioError, CheckpointError, ConfigError
-from earkit.runtime.session import EXACT_SUMS
 from earkit.runtime.threads import usable_threads
 
 Values = NDArray[np.float32]
@@ -292,7 +291,6 @@ def _open(folder: Path, graph: Graph) -> Any:  # noqa: ANN401 - onnxruntime publ
     options.enable_mem_pattern = False  # clips differ in length
     options.intra_op_num_threads = usable_threads()
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # torch trains beside it
-    options.add_session_config_entry(*EXACT_SUMS)
     options.add_session_config_entry("session.load_model_format", file.suffix.removeprefix(".").upper())
     try:
         session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
