@@ -114,6 +114,9 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=cache_folder() / "speech")
     given = parser.parse_args()
     names = given.names or ["dinosr", *STUDENTS]
+    for name in names:
+        if name not in {"dinosr", *STUDENTS}:
+            parser.error(f"there is no run {name}: name dinosr, {', '.join(STUDENTS)}")
     manifest = manifest_of_all(given.runs / "training.csv")
     teacher = given.runs / "dinosr"
     if any("dinosr" in STUDENTS.get(name, [name]) for name in names):
