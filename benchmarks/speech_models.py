@@ -15,6 +15,7 @@ import csv
 import io
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from earkit.benchmarks.corpora.build import MANIFEST, corpora_folder, find
@@ -47,9 +48,10 @@ STUDENT = [
     "log_every=100",
     "probe_every=0",
 ]
+OURS = "dinosr"
 PUBLISHED = ("moonshine", "ecapa", "speech_embedding")
-STUDENTS = {"of_dinosr": ("dinosr",), "of_published": PUBLISHED, "of_all": ("dinosr", *PUBLISHED)}
-"""By run: its teachers; `dinosr` is ours."""
+STUDENTS = {"of_dinosr": (OURS,), "of_published": PUBLISHED, "of_all": (OURS, *PUBLISHED)}
+"""By run: its teachers."""
 
 
 def manifest_of_all(place: Path) -> Path:
@@ -113,17 +115,17 @@ def main() -> None:
     parser.add_argument("--student-steps", type=int, default=3_000)
     parser.add_argument("--runs", type=Path, default=cache_folder() / "speech")
     given = parser.parse_args()
-    names = given.names or ["dinosr", *STUDENTS]
-    for name in names:
-        if name not in {"dinosr", *STUDENTS}:
-            parser.error(f"there is no run {name}: name dinosr, {', '.join(STUDENTS)}")
+    everyone = [OURS, *STUDENTS]
+    for name in given.names:
+        if name not in everyone:
+            parser.error(f"there is no run {name}: name {', '.join(everyone)}")
     manifest = manifest_of_all(given.runs / "training.csv")
-    teacher = given.runs / "dinosr"
-    if any("dinosr" in STUDENTS.get(name, [name]) for name in names):
-        teacher_run(teacher, manifest, given.steps)
-        print(f"--model 'dinosr={teacher}'")
-    for name in (each for each in names if each in STUDENTS):
-        places = [str(teacher) if each == "dinosr" else each for each in STUDENTS[name]]
+    ours = partial(teacher_run, given.runs / OURS, manifest, given.steps)
+    for name in given.names or everyone:
+        if name == OURS:
+            print(f"--model '{OURS}={ours()}'")
+            continue
+        places = [str(ours()) if each == OURS else each for each in STUDENTS[name]]
         run = student_run(given.runs / name, manifest, places, given.student_steps)
         for file in model_files(run):
             print(f"--model '{file.stem}={file}'")
