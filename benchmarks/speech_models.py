@@ -43,11 +43,13 @@ TEACHER = [
 learn. The bandwidth of a recording must not tell its language, so wide ones are narrowed at random."""
 STUDENT = [
     "losses.tinybert.weight=10",
+    "spans.per_clip=3",
     "data.augment.band=0.3",
     "save_every=250",
     "log_every=100",
     "probe_every=0",
 ]
+"""The teachers have heard far more than a student can, and clips are short: fewer spans of each."""
 OURS = "dinosr"
 PUBLISHED = ("moonshine", "ecapa", "speech_embedding")
 STUDENTS = {"of_dinosr": (OURS,), "of_published": PUBLISHED, "of_all": (OURS, *PUBLISHED)}

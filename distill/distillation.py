@@ -424,8 +424,7 @@ class Distilling:
         for batch in _sample(self.corpus, self.config.data, AXES_CLIPS):
             spans = draw_spans(student_frames(batch.lengths), self.config.spans, rng)
             cuts, lengths = (each.to(device) for each in cut_out(batch.audio, batch.lengths, spans))
-            trace = student(cuts, lengths)
-            yield F.normalize(student.pool(trace.hidden[-1], trace.valid), dim=1)
+            yield F.normalize(student.embed_cuts(cuts, lengths), dim=1)
 
     def _trains_embeddings(self) -> bool:
         losses = self.module.embedding_losses

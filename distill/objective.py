@@ -308,13 +308,12 @@ class Distillation(nn.Module):
         self, lesson: Lesson, trace: StudentTrace, targets: list[Targets]
     ) -> dict[str, Tensor]:
         spans, student = lesson.spans, self.student
-        cut = student(lesson.cuts, lesson.cut_lengths)
         early = None
         if lesson.exit_block:
             early = student.pool(spans.of(trace.hidden[lesson.exit_block]), spans.counted)
         made = Embeddings(
             spans=student.pool(spans.of(trace.hidden[-1]), spans.counted),
-            cuts=student.pool(cut.hidden[-1], cut.valid),
+            cuts=student.embed_cuts(lesson.cuts, lesson.cut_lengths),
             clips=student.pool(trace.hidden[-1], trace.valid),
             same=spans.row[:, None] == spans.row,
             early=early,

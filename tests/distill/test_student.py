@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from earkit.distill.student import LocalAttention, Pooling, Student, StudentConfig
+from earkit.distill.student import Convolution, LocalAttention, Pooling, Student, StudentConfig
 from earkit.runtime.errors import ConfigError
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -263,6 +263,34 @@ def test_an_embedding_knows_the_order_of_its_frames() -> None:
     pooling = Pooling(6, 4, 4)
     frames, counted = torch.randn(1, 9, 6), torch.ones(1, 9, 1)
     assert (pooling(frames, counted) - pooling(frames.flip(1), counted)).abs().max() > 0.05
+
+
+@pytest.mark.parametrize("count", [1, 3, 8])
+@torch.no_grad()
+def test_cuts_are_embedded_each_by_itself_and_in_their_order(count: int) -> None:
+    model = student("convolution")
+    audio, lengths = clips(*LENGTHS[:count])
+    made = model.embed_cuts(audio, lengths)
+    for own, clip, length in zip(made, audio, lengths, strict=True):
+        trace = model(clip[None, :length], length[None])
+        torch.testing.assert_close(own, model.pool(trace.hidden[-1], trace.valid)[0], atol=1e-5, rtol=1e-5)
+
+
+def test_a_convolution_in_training_is_the_one_that_is_exported() -> None:
+    torch.manual_seed(0)
+    convolution = Convolution(dim=6, kernel=5, ahead=1).double()
+    valid = torch.ones(2, 9, 1, dtype=torch.float64)
+    valid[1, 6:] = 0
+    x = torch.randn(2, 9, 6, dtype=torch.float64, requires_grad=True)
+    wanted = torch.randn(2, 9, 6, dtype=torch.float64)
+    outcomes = []
+    for module in (convolution.train(), convolution.eval()):
+        made = module(x, valid)
+        gradients = torch.autograd.grad((made * wanted).sum(), [x, *module.parameters()])
+        outcomes.append((made, *gradients))
+    for trained, exported in zip(*outcomes, strict=True):
+        torch.testing.assert_close(trained, exported, atol=1e-12, rtol=1e-12)
+    assert outcomes[0][0].detach().std() > 0.1
 
 
 @pytest.mark.parametrize("block", BLOCKS)
