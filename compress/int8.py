@@ -1,8 +1,10 @@
 """Eight-bit arithmetic: each function makes an int8 graph of a float one.
 
 Weights have a scale for each channel. On x86 activations are unsigned, which is what its instructions
-multiply by signed weights; elsewhere they are signed. Where a processor has no instruction that sums four
-8-bit products in 32 bits (VNNI), pairs of products saturate 16 bits: there weights keep to 7 bits.
+multiply by signed weights; elsewhere they are signed. A processor without an instruction that sums four 8-bit
+products in 32 bits (VNNI) adds pairs of them in 16, which saturate unless weights keep to 7 bits. So they do
+everywhere: a file computes the same wherever it was made and wherever it runs. The eighth bit would bring next
+to nothing.
 
 Measured and left out: onnxruntime's offline optimizations before quantization. Those that keep to standard
 operators lead to the same kernels, as the others are made anyway when a file is opened. (optimum's
@@ -29,7 +31,6 @@ from transformers import PretrainedConfig
 
 from earkit.compress.calibration import Ranges
 from earkit.compress.graph import WEIGHING, weights
-from earkit.runtime.instruction_sets import instruction_sets
 
 
 def dynamic_int8(proto: onnx.ModelProto) -> onnx.ModelProto:
@@ -46,7 +47,7 @@ def dynamic_int8(proto: onnx.ModelProto) -> onnx.ModelProto:
         format=QuantFormat.QOperator,
         mode=QuantizationMode.IntegerOps,
         per_channel=True,
-        reduce_range=_saturates(),
+        reduce_range=True,
         nodes_to_quantize=sorted(products & set(weights(split.model))),
         operators_to_quantize=["MatMul"],
     )
@@ -70,7 +71,7 @@ def static_int8(proto: onnx.ModelProto, ranges: Ranges, keep: Collection[str] = 
     quantizer = QDQQuantizer(
         typed,
         per_channel=True,
-        reduce_range=_saturates(),
+        reduce_range=True,
         weight_qType=QuantType.QInt8,
         activation_qType=QuantType.QUInt8 if _is_x86() else QuantType.QInt8,
         tensors_range=TensorsData(CalibrationMethod.MinMax, ends),
@@ -107,11 +108,6 @@ def _copy_of(tensor: str) -> str:
 
 def _is_x86() -> bool:
     return platform.machine().lower() in {"x86_64", "amd64", "x86", "i686"}
-
-
-def _saturates() -> bool:
-    sets = instruction_sets() or {}
-    return _is_x86() and not any(sets.get(name) for name in ("avx512_vnni", "avx_vnni", "amx_int8"))
 
 
 def _cleaned(proto: onnx.ModelProto) -> onnx.ModelProto:
