@@ -66,7 +66,8 @@ bench: setup  ## measure every table, about a day on two cores; MODEL=… is the
 	done
 	$(MAKE) $(call measured,pretrain_quality pretrain_throughput distill_throughput teacher_speed stream_cost search_speed)
 	$(MAKE) $(call measured,sanity_figures)
-	"$(BIN)/python" -m earkit.benchmarks.peers_quality --model "$(MODEL)"
+	"$(BIN)/python" -m earkit.benchmarks.speech_models
+	"$(BIN)/python" -m earkit.benchmarks.peers_quality
 	$(MAKE) $(call measured,adaptive_embeddings)
 	"$(BIN)/python" -m earkit.benchmarks.tables
 

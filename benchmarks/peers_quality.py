@@ -1,10 +1,12 @@
 """Every peer, the floors and models of ours: the same clips, the same probes, the same threads.
 
     python -m earkit.benchmarks.peers get
-    python -m earkit.benchmarks.peers_quality [--quick] [--model "tiny int8=runs/mine/tiny-int8.onnx"]
+    python -m earkit.benchmarks.peers_quality [NAME …] [--quick] [--model "mine=runs/mine/mine-int8.onnx"]
 
+Ours are the models that `speech_models` has trained, those that come with earkit, and what `--model` names.
 Scores are kept one by one, so that a run that was stopped goes on; then the cost of all is measured in turns,
-which wants a machine that does nothing else. `--quick` leaves out Whisper and most tasks, and stores nothing.
+which wants a machine that does nothing else. With names, only those are scored, and nothing is timed.
+`--quick` leaves out Whisper, what `speech_models` made and most tasks, and stores nothing.
 """
 
 import argparse
@@ -14,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from earkit.benchmarks import cost_report, evaluation_report, results
+from earkit.benchmarks import cost_report, evaluation_report, results, speech_models
 from earkit.benchmarks.contestants import contestant
 from earkit.benchmarks.cost import QUICK, Cost, Plan, costs, timed
 from earkit.benchmarks.evaluation import (
@@ -31,7 +33,7 @@ from earkit.benchmarks.html_page import Scatter, Section
 from earkit.benchmarks.peers import PEERS
 from earkit.benchmarks.representations import FLOORS
 from earkit.runtime.atomic import write_text
-from earkit.runtime.errors import EarkitError
+from earkit.runtime.errors import ConfigError, EarkitError
 from earkit.runtime.find_model import built_in
 
 NAME, COST = "peers_quality", "peers_cost"
@@ -43,14 +45,15 @@ FIRST = "speech_embedding"  # with whose speed the others' is compared
 
 
 def contenders(models: Sequence[str], *, quick: bool) -> dict[str, str]:
-    """Give what to load of everyone, by name: floors, peers, models that come with earkit, and `models`.
+    """Give what to load of everyone, by name: floors, peers, and models of ours.
 
-    These are others of ours, each `NAME=WHAT` or WHAT.
+    models: others of ours, each `NAME=WHAT` or WHAT.
     """
     peers = [name for name in PEERS if not (quick and name.startswith(SLOW))]
-    ours = (model.partition("=") for model in models)
-    everyone = (*FLOORS, *peers, *built_in())
-    return {name: name for name in everyone} | {name: what or name for name, _, what in ours}
+    trained = {} if quick else speech_models.made()
+    named = (model.partition("=") for model in models)
+    everyone = {name: name for name in (*FLOORS, *peers, *built_in())}
+    return everyone | trained | {name: what or name for name, _, what in named}
 
 
 def quality(models: Mapping[str, str], seed: int, *, quick: bool) -> list[Cell]:
@@ -122,11 +125,16 @@ def _say(sentence: str) -> None:
     print(sentence, file=sys.stderr, flush=True)
 
 
-def run(models: Sequence[str], *, seed: int, quick: bool, page: Path) -> None:
-    """Measure, print, and write the page."""
+def run(models: Sequence[str], only: Sequence[str], *, seed: int, quick: bool, page: Path) -> None:
+    """Measure, print, and write the page. only: names of those that are scored, and not timed."""
     everyone = contenders(models, quick=quick)
-    cells = quality(everyone, seed, quick=quick)
+    if unknown := [name for name in only if name not in everyone]:
+        raise ConfigError(f"there is no {unknown[0]}: name some of {', '.join(everyone)}")
+    scored = {name: everyone[name] for name in only} or everyone
+    cells = quality(scored, seed, quick=quick)
     print(evaluation_report.text_table(cells))
+    if only:
+        return
     measured = prices(everyone, quick=quick)
     print(cost_report.text_table(measured))
     write_text(page, html(cells, measured))
@@ -136,6 +144,7 @@ def run(models: Sequence[str], *, seed: int, quick: bool, page: Path) -> None:
 def main() -> None:
     """Do what the command line says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("only", nargs="*", metavar="NAME", help="score these alone")
     parser.add_argument(
         "--model",
         action="append",
@@ -148,7 +157,7 @@ def main() -> None:
     parser.add_argument("--html", type=Path, default=Path("runs/peers.html"))
     chosen: Any = parser.parse_args()
     try:
-        run(chosen.model, seed=chosen.seed, quick=chosen.quick, page=chosen.html)
+        run(chosen.model, chosen.only, seed=chosen.seed, quick=chosen.quick, page=chosen.html)
     except EarkitError as error:
         print(error, file=sys.stderr)
         sys.exit(error.exit_code)

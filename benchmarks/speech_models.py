@@ -7,7 +7,7 @@
 The teacher learns from all training corpora on this machine, without labels. Of the `tiny` students one
 learns from it alone, one from three published models, and one from all four. It takes hours on two cores;
 what was trained is kept, and what was begun goes on. With names, only those are made: `of_published` needs
-no teacher of ours, so it can be trained beside it.
+no teacher of ours, so it can be trained beside it. `peers_quality` takes all that are there.
 """
 
 import argparse
@@ -52,6 +52,7 @@ STUDENT = [
 """The teachers have heard far more than a student can, and clips are short: fewer spans of each."""
 OURS = "dinosr"
 PUBLISHED = ("moonshine", "ecapa", "speech_embedding")
+RUNS = cache_folder() / "speech"
 STUDENTS = {"of_dinosr": (OURS,), "of_published": PUBLISHED, "of_all": (OURS, *PUBLISHED)}
 """By run: its teachers."""
 
@@ -92,17 +93,28 @@ def student_run(run: Path, manifest: Path, teachers: Sequence[str], steps: int) 
     return run
 
 
-def model_files(run: Path) -> list[Path]:
+def files_of(run: Path) -> tuple[Path, Path]:
+    """Say where a student's model files lie: float, and int8."""
+    return run / f"{run.name}.onnx", run / f"{run.name}-int8.onnx"
+
+
+def made(runs: Path = RUNS) -> dict[str, str]:
+    """Give what was trained, by name: the teacher, and the model files of students."""
+    files = {file.stem: file for name in STUDENTS for file in files_of(runs / name) if file.is_file()}
+    teacher = {OURS: runs / OURS} if (runs / OURS / "teacher" / "config.json").is_file() else {}
+    return {name: str(place) for name, place in (teacher | files).items()}
+
+
+def export(run: Path) -> tuple[Path, Path]:
     """Export a student as float and as int8, as `kit export --int8` does, unless they are there."""
-    file = run / f"{run.name}.onnx"
-    small = file.with_name(f"{run.name}-int8.onnx")
+    file, small = files_of(run)
     if not file.is_file():
         export_student(run, file)
     if not small.is_file():
         clips = clips_of_run(run)
         assert clips is not None
         quantize(file, clips, goal="speed", out=small, say=_say)
-    return [file, small]
+    return file, small
 
 
 def _say(report: object) -> None:
@@ -110,12 +122,12 @@ def _say(report: object) -> None:
 
 
 def main() -> None:
-    """Train and export what is missing, and name it as the table of peers takes it."""
+    """Train and export what is missing, and say where it lies."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("names", nargs="*")
     parser.add_argument("--steps", type=int, default=6_000)
     parser.add_argument("--student-steps", type=int, default=3_000)
-    parser.add_argument("--runs", type=Path, default=cache_folder() / "speech")
+    parser.add_argument("--runs", type=Path, default=RUNS)
     given = parser.parse_args()
     everyone = [OURS, *STUDENTS]
     for name in given.names:
@@ -125,12 +137,10 @@ def main() -> None:
     ours = partial(teacher_run, given.runs / OURS, manifest, given.steps)
     for name in given.names or everyone:
         if name == OURS:
-            print(f"--model '{OURS}={ours()}'")
+            print(ours())
             continue
         places = [str(ours()) if each == OURS else each for each in STUDENTS[name]]
-        run = student_run(given.runs / name, manifest, places, given.student_steps)
-        for file in model_files(run):
-            print(f"--model '{file.stem}={file}'")
+        print(*export(student_run(given.runs / name, manifest, places, given.student_steps)), sep="\n")
 
 
 if __name__ == "__main__":

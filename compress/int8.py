@@ -3,8 +3,8 @@
 Weights have a scale for each channel. On x86 activations are unsigned, which is what its instructions
 multiply by signed weights; elsewhere they are signed. A processor without an instruction that sums four 8-bit
 products in 32 bits (VNNI) adds pairs of them in 16, which saturate unless weights keep to 7 bits. So they do
-everywhere: a file computes the same wherever it was made and wherever it runs. The eighth bit would bring next
-to nothing.
+everywhere: a file is the same model wherever it was made and wherever it runs, and the eighth bit would bring
+next to nothing.
 
 Measured and left out: onnxruntime's offline optimizations before quantization. Those that keep to standard
 operators lead to the same kernels, as the others are made anyway when a file is opened. (optimum's

@@ -11,6 +11,7 @@ from earkit.benchmarks.cost import Cost, Plan
 from earkit.benchmarks.evaluation import HEADLINES, Cell
 from earkit.benchmarks.peers_quality import contenders, fronts, html, prices, quality, run
 from earkit.benchmarks.tasks.task import Score
+from earkit.runtime.errors import ConfigError
 
 TIMES = {"10 s, 1 thread": 0.02}
 
@@ -23,12 +24,14 @@ def cost(name: str, seconds: float) -> Cost:
     return Cost(name, "test", 5, 1.0, {"10": 7}, {"10 s, 1 thread": seconds}, TIMES, 1.0, 50.0)
 
 
-def test_contenders() -> None:
+def test_contenders(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module.speech_models, "made", lambda: {"of_all": "speech/of_all.onnx"})
     named = contenders(["tiny int8=runs/a/b.onnx", "runs/c"], quick=False)
     assert named["tiny int8"] == "runs/a/b.onnx"
     assert named["runs/c"] == "runs/c"
     assert {"log-mel", "mfcc", "whisper_small", "resemblyzer", "moonshine"} <= named.keys()
-    assert not [name for name in contenders([], quick=True) if "whisper" in name]
+    assert named["of_all"] == "speech/of_all.onnx"
+    assert not [name for name in contenders([], quick=True) if "whisper" in name or name == "of_all"]
 
 
 def test_quality_against_time() -> None:
@@ -106,8 +109,18 @@ def test_the_whole_run(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys) ->
     )
     monkeypatch.setattr(module, "costs", lambda those, *_: [cost(each.name, 0.1) for each in those])
     monkeypatch.setattr(module, "contenders", lambda models, quick: {"mfcc": "mfcc", "log-mel": "log-mel"})
-    run([], seed=0, quick=True, page=folder / "peers.html")
+    run([], [], seed=0, quick=True, page=folder / "peers.html")
     assert "Quality against cost" in (folder / "peers.html").read_text()
     said = capsys.readouterr().out
     assert "50.0 (0.0\u2013100.0)" in said
     assert "cold start" in said
+
+
+def test_only_some_are_scored_and_none_is_timed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scored: list[dict[str, str]] = []
+    monkeypatch.setattr(module, "evaluation", lambda models, *_, **__: scored.append(dict(models)) or [])
+    monkeypatch.setattr(module, "costs", lambda *_: pytest.fail("timed"))
+    run(["mine=a.onnx"], ["mfcc", "mine"], seed=0, quick=False, page=folder / "peers.html")
+    assert scored == [{"mfcc": "mfcc", "mine": "a.onnx"}]
+    with pytest.raises(ConfigError, match="there is no wisper_tiny: name some of log-mel, mfcc"):
+        run([], ["wisper_tiny"], seed=0, quick=False, page=folder / "peers.html")

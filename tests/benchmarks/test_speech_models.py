@@ -7,7 +7,7 @@ import soundfile
 
 from earkit.benchmarks import speech_models
 from earkit.benchmarks.corpora.recipe import Recipe
-from earkit.benchmarks.speech_models import manifest_of_all
+from earkit.benchmarks.speech_models import made, manifest_of_all
 from earkit.distill.data.corpus import open_corpus
 from earkit.runtime.errors import DataError
 
@@ -49,3 +49,14 @@ def test_no_training_corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(speech_models, "find", lambda _: None)
     with pytest.raises(DataError, match="kit corpus get --train"):
         manifest_of_all(tmp_path / "training.csv")
+
+
+def test_what_was_made(tmp_path: Path) -> None:
+    assert made(tmp_path) == {}
+    files = {name: tmp_path / "of_all" / f"{name}.onnx" for name in ("of_all", "of_all-int8")}
+    description = tmp_path / "dinosr" / "teacher" / "config.json"
+    for file in (description, *files.values(), tmp_path / "of_dinosr" / "metrics.jsonl"):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    wanted = {"dinosr": tmp_path / "dinosr"} | files
+    assert made(tmp_path) == {name: str(place) for name, place in wanted.items()}
