@@ -15,6 +15,7 @@ from typing import Any, Literal, cast
 import numpy as np
 import onnx
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod
+from onnxruntime.quantization.calibrate import HistogramCalibrater, HistogramCollector
 from optimum.onnxruntime.configuration import CalibrationConfig
 
 from earkit.compress.graph import WEIGHING, Samples, heard, open_graph
@@ -27,13 +28,28 @@ Ranges = dict[str, tuple[float, float]]
 
 _OPTIONS: dict[Method, dict[str, Any]] = {
     "min-max": {"method": CalibrationMethod.MinMax},
-    "entropy": {"method": CalibrationMethod.Entropy, "num_bins": 128, "num_quantized_bins": 128},
+    "entropy": {"method": CalibrationMethod.Entropy, "num_bins": 1024, "num_quantized_bins": 128},
     "percentile": {"method": CalibrationMethod.Percentile, "num_bins": 2048, "percentile": 99.999},
 }
 
 
-def calibrate(proto: onnx.ModelProto, sounds: Sequence[Samples], method: Method) -> Ranges:
-    """Run sounds, each alone, and look at what goes into and comes out of every node with weights."""
+def by_all_methods(proto: onnx.ModelProto, sounds: Sequence[Samples]) -> dict[Method, Ranges]:
+    """Calibrate in every way."""
+    found: dict[Method, Ranges] = {}
+    for method in METHODS:  # min-max first
+        found[method] = calibrate(proto, sounds, method, found.get("min-max"))
+    return found
+
+
+def calibrate(
+    proto: onnx.ModelProto, sounds: Sequence[Samples], method: Method, whole: Ranges | None = None
+) -> Ranges:
+    """Run sounds, each alone, and look at what goes into and comes out of every node with weights.
+
+    whole: what `min-max` gave, where that is known.
+    """
+    if method != "min-max" and whole is None:
+        whole = calibrate(proto, sounds, "min-max")
     config = CalibrationConfig("clips", "", "", len(sounds), **_OPTIONS[method])
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "float.onnx"
@@ -42,6 +58,8 @@ def calibrate(proto: onnx.ModelProto, sounds: Sequence[Samples], method: Method)
             file, list(WEIGHING), augmented_model_name=str(Path(folder) / "augmented.onnx")
         )
         session = open_graph(proto)
+        if isinstance(calibrator, HistogramCalibrater):
+            calibrator.collector = _histograms(calibrator, whole or {})
         with redirect_stdout(io.StringIO()):  # the calibrators print
             for sound in sounds:
                 for inputs, _ in heard(session, sound):
@@ -49,6 +67,18 @@ def calibrate(proto: onnx.ModelProto, sounds: Sequence[Samples], method: Method)
             found = calibrator.compute_data()
     ends = {name: [np.asarray(end).item() for end in data.range_value] for name, data in found.items()}
     return {name: cast("tuple[float, float]", tuple(pair)) for name, pair in ends.items()}
+
+
+def _histograms(like: HistogramCalibrater, whole: Ranges) -> HistogramCollector:
+    """Begin histograms that are as wide as all that will come.
+
+    Else the first sound decides on their bins: after one that is silent there would be billions.
+    """
+    names = ("method", "symmetric", "num_bins", "num_quantized_bins", "percentile", "scenario")
+    collector = HistogramCollector(**{name: getattr(like, name) for name in names})
+    with redirect_stdout(io.StringIO()):
+        collector.collect({name: [np.array(ends, np.float32)] for name, ends in whole.items()})
+    return collector
 
 
 class _Reader(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime publishes no types

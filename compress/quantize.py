@@ -13,7 +13,7 @@ from pathlib import Path
 import onnx
 
 from earkit.compress.bias_correction import corrected
-from earkit.compress.calibration import METHODS, Ranges, calibrate
+from earkit.compress.calibration import METHODS, Ranges, by_all_methods
 from earkit.compress.calibration_clips import CalibrationClips
 from earkit.compress.fidelity import Fidelity, Parent
 from earkit.compress.gate import Candidate, Goal, Measured, best, measure, unlike
@@ -110,7 +110,7 @@ def try_all(parent: Parent, goal: Goal, say: Say = lambda _: None) -> Tried:
         say(f"tried {candidate.name}")
         return candidate, parent.compare(candidate.proto)
 
-    ranges = {method: calibrate(proto, sounds, method) for method in METHODS}
+    ranges = by_all_methods(proto, sounds)
     static = [
         compare(Candidate(f"static int8, {method}", "int8", static_int8(proto, found)))
         for method, found in ranges.items()
