@@ -48,8 +48,6 @@ def calibrate(
 
     whole: what `min-max` gave, where that is known.
     """
-    if method != "min-max" and whole is None:
-        whole = calibrate(proto, sounds, "min-max")
     config = CalibrationConfig("clips", "", "", len(sounds), **_OPTIONS[method])
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "float.onnx"
@@ -58,9 +56,9 @@ def calibrate(
             file, list(WEIGHING), augmented_model_name=str(Path(folder) / "augmented.onnx")
         )
         session = open_graph(proto)
-        if isinstance(calibrator, HistogramCalibrater):
-            calibrator.collector = _histograms(calibrator, whole or {})
         with redirect_stdout(io.StringIO()):  # the calibrators print
+            if isinstance(calibrator, HistogramCalibrater):
+                calibrator.collector = _histograms(calibrator, whole or calibrate(proto, sounds, "min-max"))
             for sound in sounds:
                 for inputs, _ in heard(session, sound):
                     calibrator.collect_data(_Reader(inputs))
@@ -76,8 +74,7 @@ def _histograms(like: HistogramCalibrater, whole: Ranges) -> HistogramCollector:
     """
     names = ("method", "symmetric", "num_bins", "num_quantized_bins", "percentile", "scenario")
     collector = HistogramCollector(**{name: getattr(like, name) for name in names})
-    with redirect_stdout(io.StringIO()):
-        collector.collect({name: [np.array(ends, np.float32)] for name, ends in whole.items()})
+    collector.collect({name: [np.array(ends, np.float32)] for name, ends in whole.items()})
     return collector
 
 
