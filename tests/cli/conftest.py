@@ -21,12 +21,17 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "here"
 
 
+@pytest.fixture(autouse=True)
+def loggers_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command line sets up loggers to write to stderr, which is another one in every test."""
+    for logger in (logging.getLogger("earkit"), logging.getLogger()):
+        monkeypatch.setattr(logger, "handlers", [])
+        monkeypatch.setattr(logger, "level", logger.level)
+
+
 @pytest.fixture
 def kit(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Kit:
     """Run the command line in this process: exit code, stdout, stderr."""
-    ours = logging.getLogger("earkit")
-    monkeypatch.setattr(ours, "handlers", [])
-    monkeypatch.setattr(ours, "level", ours.level)
 
     def run(*arguments: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["kit", *map(str, arguments)])
