@@ -22,11 +22,11 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def loggers_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The command line sets up loggers to write to stderr, which is another one in every test."""
-    for logger in (logging.getLogger("earkit"), logging.getLogger()):
-        monkeypatch.setattr(logger, "handlers", [])
-        monkeypatch.setattr(logger, "level", logger.level)
+def logger_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command line makes the logger write to stderr, which is another one in every test."""
+    ours = logging.getLogger("earkit")
+    monkeypatch.setattr(ours, "handlers", [])
+    monkeypatch.setattr(ours, "level", ours.level)
 
 
 @pytest.fixture
