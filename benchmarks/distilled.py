@@ -17,8 +17,9 @@ from earkit.benchmarks.pretrain_quality import dinosr_features
 from earkit.benchmarks.probes import Featurise, probe
 from earkit.benchmarks.retrieval import Labels, retrieval, speaker_probe
 from earkit.benchmarks.spoken_words import SpokenUtterance, SpokenWord, utterances, words
+from earkit.distill.config import build, read_toml
 from earkit.distill.dinosr import load_teacher
-from earkit.distill.distillation import distil, distil_config
+from earkit.distill.distillation import DistilConfig, distil, distil_config
 from earkit.distill.distilled import DistilledStudent, load_student
 from earkit.distill.pretrain import load_config, pretrain
 from earkit.distill.run_folder import open_run
@@ -64,17 +65,22 @@ def student_run(
     start: str = "",
     overrides: Sequence[str] = (),
 ) -> Path:
-    """Distil as `kit distill` does, unless the folder has it already; gives the run."""
+    """Distil as `kit distill` does, unless the folder has it already; gives the run.
+
+    What lies there by other settings, an older recipe's too, is set aside.
+    """
     run = folder / f"seed{seed}" / name
-    if not (run / "student" / "student.json").is_file():
-        config = distil_config(
-            recipe,
-            teachers=teachers,
-            student=None if start else student,
-            start=start,
-            overrides=["probe_every=0", *overrides, f"seed={seed}"],
-        )
-        corpus = open_run(run, config, manifest, fresh=False, say=quiet)
+    config = distil_config(
+        recipe,
+        teachers=teachers,
+        student=None if start else student,
+        start=start,
+        overrides=["probe_every=0", *overrides, f"seed={seed}"],
+    )
+    file = run / "config.toml"
+    outdated = file.is_file() and build(DistilConfig, read_toml(file), str(file)) != config
+    if outdated or not (run / "student" / "student.json").is_file():
+        corpus = open_run(run, config, manifest, fresh=outdated, say=quiet)
         distil(config, corpus, run, report=quiet, say=quiet)
     return run
 

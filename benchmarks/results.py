@@ -61,7 +61,8 @@ def measured(stored: dict[str, Any]) -> str:
     """Say where, and by which command."""
     machine = stored["machine"]
     sets = ", ".join(machine.get("instruction_sets", ()))  # older results do not name them
+    cores = f"{machine['cores']} core{'s' if machine['cores'] > 1 else ''}"
     return (
-        f"Measured on {machine['cores']} cores of {machine['processor']}{f' ({sets})' if sets else ''}, "
+        f"Measured on {cores} of {machine['processor']}{f' ({sets})' if sets else ''}, "
         f"torch {machine['packages']['torch']}; again with `{stored['command']}`."
     )

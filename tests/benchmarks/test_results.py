@@ -1,6 +1,5 @@
 """What is measured is stored at once, and found again by the next call with the same settings."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -55,11 +54,13 @@ def test_settings_are_compared_as_json_has_them() -> None:
     assert load_rows("table", {"lengths": (1, 60)}) == []
 
 
-def test_where_and_how_it_was_measured(folder: Path) -> None:
+@pytest.mark.parametrize(("cores", "counted"), [(1, "1 core"), (2, "2 cores")])
+def test_where_and_how_it_was_measured(cores: int, counted: str) -> None:
     store("table", "python -m x", [])
-    machine = json.loads((folder / "table.json").read_text())["machine"]
-    said = measured(load("table"))
-    assert f"{machine['cores']} cores of {machine['processor']}" in said
+    stored = load("table")
+    stored["machine"]["cores"] = cores
+    said = measured(stored)
+    assert f"Measured on {counted} of {stored['machine']['processor']}" in said
     assert said.endswith("again with `python -m x`.")
 
 
