@@ -25,7 +25,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@touch "$@"
 
 test: setup lint  ## lint, check types, run all tests; ARGS="-k name" goes to pytest
-	"$(BIN)/python" -m pytest $(ARGS)
+	OMP_NUM_THREADS=1 "$(BIN)/python" -m pytest -n 2 --dist loadfile $(ARGS)
 
 lint: setup  ## check style, format and types
 	"$(BIN)/ruff" check .
