@@ -1,7 +1,7 @@
 """One model file, vectors of many sizes, on real recordings: what they keep, how fast is search.
 
     kit corpus get kajongg digits
-    python -m earkit.benchmarks.adaptive_embeddings --model runs/tiny/tiny-int8.onnx
+    python -m earkit.benchmarks.adaptive_embeddings --model tiny
 
 Every way to store a vector (Matryoshka prefixes in float32, int8 and bits; CSR codes) is judged by two tasks
 of `kit eval`, word retrieval and digits, with vectors as they come back from where they are stored. Those of

@@ -3,7 +3,7 @@
     python -m earkit.benchmarks.peers get
     python -m earkit.benchmarks.peers_quality [NAME …] [--quick] [--model "mine=runs/mine/mine-int8.onnx"]
 
-Ours are the models that `speech_models` has trained, those that come with earkit, and what `--model` names.
+Ours are the models that come with earkit, others that `speech_models` has trained, and what `--model` names.
 Scores are kept one by one, so that a run that was stopped goes on; then the cost of all is measured in turns,
 which wants a machine that does nothing else. With names, only those are scored, and nothing is timed.
 `--quick` leaves out Whisper, what `speech_models` made and most tasks, and stores nothing.
@@ -34,7 +34,8 @@ from earkit.benchmarks.peers import PEERS
 from earkit.benchmarks.representations import FLOORS
 from earkit.runtime.atomic import write_text
 from earkit.runtime.errors import ConfigError, EarkitError
-from earkit.runtime.find_model import built_in
+from earkit.runtime.find_model import KINDS, built_in
+from earkit.runtime.model_file import read_model_file
 
 NAME, COST = "peers_quality", "peers_cost"
 COMMAND = "python -m earkit.benchmarks.peers_quality"
@@ -51,9 +52,19 @@ def contenders(models: Sequence[str], *, quick: bool) -> dict[str, str]:
     """
     peers = [name for name in PEERS if not (quick and name.startswith(SLOW))]
     trained = {} if quick else speech_models.made()
+    shipped = [_weights(str(file)) for file in built_in().values()]
+    trained = {name: place for name, place in trained.items() if _weights(place) not in shipped}
     named = (model.partition("=") for model in models)
     everyone = {name: name for name in (*FLOORS, *peers, *built_in())}
     return everyone | trained | {name: what or name for name, _, what in named}
+
+
+def _weights(place: str) -> tuple[str, str] | None:
+    """Identify what a model file computes, under whatever name: whose weights, in which precision."""
+    if Path(place).suffix not in KINDS:
+        return None
+    info = read_model_file(Path(place))
+    return info.parent_sha256, info.precision
 
 
 def quality(models: Mapping[str, str], seed: int, *, quick: bool) -> list[Cell]:

@@ -3,23 +3,30 @@
     kit corpus get --train
     python -m earkit.benchmarks.peers get speech_embedding ecapa moonshine
     python -m earkit.benchmarks.speech_models [dinosr|of_dinosr|of_published|of_all …] [--steps 6000]
+    python -m earkit.benchmarks.speech_models of_all --ship tiny
 
 The teacher learns from all training corpora on this machine, without labels. Of the `tiny` students one
 learns from it alone, one from three published models, and one from all four. It takes hours on two cores;
 what was trained is kept, and what was begun goes on. With names, only those are made: `of_published` needs
-no teacher of ours, so it can be trained beside it. `peers_quality` takes all that are there.
+no teacher of ours, so it can be trained beside it. `peers_quality` takes all that are there. `--ship` puts
+the int8 file of one student among the models that come with earkit, with the scores it has there.
 """
 
 import argparse
 import csv
+import dataclasses
 import io
 import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+import onnx
+
+from earkit.benchmarks import results
 from earkit.benchmarks.corpora.build import MANIFEST, corpora_folder, find
 from earkit.benchmarks.corpora.sets import choose
+from earkit.benchmarks.evaluation import of_row
 from earkit.compress.calibration_clips import clips_of_run
 from earkit.compress.quantize import quantize
 from earkit.distill.distillation import distil, distil_config
@@ -29,6 +36,9 @@ from earkit.export.student import export_student
 from earkit.runtime.atomic import write_text
 from earkit.runtime.cache import cache_folder
 from earkit.runtime.errors import DataError
+from earkit.runtime.find_model import BUILT_IN
+from earkit.runtime.model_file import read_model_file
+from earkit.runtime.write_model_file import write_model_file
 
 TEACHER = [
     "model.depth=4",
@@ -52,9 +62,13 @@ STUDENT = [
 """The teachers have heard far more than a student can, and clips are short: fewer spans of each."""
 OURS = "dinosr"
 PUBLISHED = ("moonshine", "ecapa", "speech_embedding")
-RUNS = cache_folder() / "speech"
 STUDENTS = {"of_dinosr": (OURS,), "of_published": PUBLISHED, "of_all": (OURS, *PUBLISHED)}
 """By run: its teachers."""
+
+
+def runs_folder() -> Path:
+    """Where these runs lie, unless said otherwise."""
+    return cache_folder() / "speech"
 
 
 def manifest_of_all(place: Path) -> Path:
@@ -98,8 +112,9 @@ def files_of(run: Path) -> tuple[Path, Path]:
     return run / f"{run.name}.onnx", run / f"{run.name}-int8.onnx"
 
 
-def made(runs: Path = RUNS) -> dict[str, str]:
+def made(runs: Path | None = None) -> dict[str, str]:
     """Give what was trained, by name: the teacher, and the model files of students."""
+    runs = runs or runs_folder()
     files = {file.stem: file for name in STUDENTS for file in files_of(runs / name) if file.is_file()}
     teacher = {OURS: runs / OURS} if (runs / OURS / "teacher" / "config.json").is_file() else {}
     return {name: str(place) for name, place in (teacher | files).items()}
@@ -117,6 +132,15 @@ def export(run: Path) -> tuple[Path, Path]:
     return file, small
 
 
+def ship(file: Path, place: Path) -> None:
+    """Put a model file among those that come with earkit, under its name there; its card gets its scores."""
+    info = read_model_file(file)
+    cells = [of_row(row) for row in results.load("peers_quality")["rows"] if row["model"] == file.stem]
+    scores = {f"{s.task}: {s.metric}": round(s.value, 3) for cell in cells if (s := cell.headline)}
+    info = dataclasses.replace(info, name=place.stem, quality=info.quality | scores)
+    write_model_file(place, onnx.load(file), info)
+
+
 def _say(report: object) -> None:
     print(report, file=sys.stderr, flush=True)
 
@@ -127,12 +151,18 @@ def main() -> None:
     parser.add_argument("names", nargs="*")
     parser.add_argument("--steps", type=int, default=6_000)
     parser.add_argument("--student-steps", type=int, default=3_000)
-    parser.add_argument("--runs", type=Path, default=RUNS)
+    parser.add_argument("--runs", type=Path, default=runs_folder())
+    parser.add_argument("--ship", metavar="NAME", help="under which name the int8 file comes with earkit")
     given = parser.parse_args()
     everyone = [OURS, *STUDENTS]
     for name in given.names:
         if name not in everyone:
             parser.error(f"there is no run {name}: name {', '.join(everyone)}")
+    if given.ship:
+        if len(given.names) != 1 or given.names[0] not in STUDENTS:
+            parser.error(f"--ship takes one of {', '.join(STUDENTS)}")
+        ship(files_of(given.runs / given.names[0])[1], BUILT_IN / f"{given.ship}.onnx")
+        return
     manifest = manifest_of_all(given.runs / "training.csv")
     ours = partial(teacher_run, given.runs / OURS, manifest, given.steps)
     for name in given.names or everyone:

@@ -24,7 +24,7 @@ from earkit.benchmarks.node_profile import node_runs, shares
 from earkit.distill.distilled import DESCRIPTION
 from earkit.distill.teachers.resolve import find
 from earkit.runtime.errors import EarkitError
-from earkit.runtime.find_model import KINDS, find_model
+from earkit.runtime.find_model import KINDS, find_model, newest_export
 from earkit.runtime.model_file import ModelInfo, open_session, read_model_file
 from earkit.runtime.session import session_options
 from earkit.runtime.threads import usable_threads
@@ -76,7 +76,7 @@ def speed(names: Sequence[str], *, quick: bool = False, say: Say = lambda _: Non
 
 def newest(say: Say) -> list[str]:
     """Name what belongs to the newest export: teachers and student in torch, then the files, float first."""
-    file = find_model()
+    file = newest_export() or find_model()
     folder, info = file.parent, read_model_file(file)
     found = [*_teachers(folder, say)]
     if (folder / "student" / DESCRIPTION).is_file():

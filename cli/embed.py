@@ -21,7 +21,7 @@ OnError = Literal["skip", "fail"]
 Places = Annotated[list[Path], typer.Argument(help="Sound files, or folders of them.", show_default=False)]
 Model = Annotated[
     str | None,
-    typer.Option(help="Built-in name, model file, or run; without it, the newest export of all runs."),
+    typer.Option(help="Built-in name, model file, or run; without it, the built-in `tiny`."),
 ]
 
 

@@ -23,7 +23,7 @@ def index(
     model: Annotated[
         str | None,
         typer.Option(
-            help="Built-in name, model file, or run; without it, the index's, or the newest export of all."
+            help="Built-in name, model file, or run; without it, the index's, or the built-in `tiny`."
         ),
     ] = None,
     window: Annotated[

@@ -12,7 +12,7 @@ def info(
     model: Annotated[
         str | None,
         typer.Argument(
-            help="Built-in name, model file, or run; without it, the newest export of all runs.",
+            help="Built-in name, model file, or run; without it, the built-in `tiny`.",
             show_default=False,
         ),
     ] = None,

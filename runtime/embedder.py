@@ -72,7 +72,7 @@ class Embedder:
     def load(cls, model: str | Path | None = None, *, threads: int | None = None) -> Self:
         """Open a model: a built-in one by name, an .onnx or .ort file, or the newest export of a run.
 
-        Without `model`, see `find_model`. threads: by default as many as this process is granted, by a
+        Without `model`, the built-in `tiny`. threads: by default as many as this process is granted, by a
         container's quota too.
         """
         path = find_model(model)

@@ -10,7 +10,7 @@ from earkit.runtime.model_file import ModelInfo, read_model_file
 log = logging.getLogger(__name__)
 
 BUILT_IN = Path(__file__).parent / "models"
-"""Models that come with earkit: package data, each <name>.onnx or <name>.ort."""
+"""Models that come with earkit: package data, each <name>.onnx or <name>.ort, with its card <name>.md."""
 DEFAULT = "tiny"
 KINDS = (".onnx", ".ort")
 
@@ -24,13 +24,15 @@ def find_model(model: str | Path | None = None, runs: Path = Path("runs")) -> Pa
     """Give the file that is meant.
 
     A plain name is a built-in model's before anything else; then come a file, a run folder, whose newest
-    export is taken, and the name of a run in `runs`. Without one it is the built-in `tiny`, or as long as
-    there is none the newest export of all runs. What was chosen is logged.
+    export is taken, and the name of a run in `runs`. Without one it is the built-in `tiny`. What was chosen
+    is logged; that a built-in model hides a run of the same name is a warning.
     """
-    if model is None:
-        return _chosen(_default(runs))
     ours = built_in()
+    if model is None:
+        return _chosen(ours[DEFAULT])
     if str(model) in ours:
+        if (hidden := runs / model).is_dir():
+            log.warning("taking the model %s that comes with earkit: that of a run is %s", model, hidden)
         return ours[str(model)]
     place = Path(model)
     if place.is_file():
@@ -44,24 +46,18 @@ def find_model(model: str | Path | None = None, runs: Path = Path("runs")) -> Pa
         )
     raise CheckpointError(
         f"there is no model {model}: give an .onnx or .ort file, a run folder, or a built-in model "
-        f"({', '.join(sorted(ours)) or 'this version has none'})"
-    )
-
-
-def _default(runs: Path) -> Path:
-    if DEFAULT in (ours := built_in()):
-        return ours[DEFAULT]
-    if export := newest(runs.glob("*/*"), _is_of_clips):
-        return export
-    raise CheckpointError(
-        f"there is no model file of whole clips in any run in {runs}: `kit export` makes one, or name one "
-        "with --model"
+        f"({', '.join(sorted(ours))})"
     )
 
 
 def _chosen(file: Path) -> Path:
     log.info("taking the model %s", file)
     return file
+
+
+def newest_export(runs: Path = Path("runs")) -> Path | None:
+    """Find the model file of whole clips that was written last in any run."""
+    return newest(runs.glob("*/*"), _is_of_clips)
 
 
 def newest(files: Iterable[Path], fits: Callable[[ModelInfo], bool]) -> Path | None:

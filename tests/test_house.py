@@ -134,7 +134,7 @@ def test_the_wheel_holds_every_source_and_nothing_else(built: Path) -> None:
     expected |= {
         f"earkit/{path.relative_to(ROOT)}"
         for floor in FLOORS
-        for pattern in ("py.typed", "*.toml")
+        for pattern in ("py.typed", "*.toml", "models/*")
         for path in (ROOT / floor).rglob(pattern)
     }
     assert names - info == expected

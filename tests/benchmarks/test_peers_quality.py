@@ -12,6 +12,7 @@ from earkit.benchmarks.evaluation import HEADLINES, Cell
 from earkit.benchmarks.peers_quality import contenders, fronts, html, prices, quality, run
 from earkit.benchmarks.tasks.task import Score
 from earkit.runtime.errors import ConfigError
+from earkit.runtime.find_model import built_in
 
 TIMES = {"10 s, 1 thread": 0.02}
 
@@ -24,13 +25,18 @@ def cost(name: str, seconds: float) -> Cost:
     return Cost(name, "test", 5, 1.0, {"10": 7}, {"10 s, 1 thread": seconds}, TIMES, 1.0, 50.0)
 
 
-def test_contenders(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module.speech_models, "made", lambda: {"of_all": "speech/of_all.onnx"})
+def test_contenders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clip_model: Path) -> None:
+    (shipped := tmp_path / "of_all-int8.onnx").write_bytes(built_in()["tiny"].read_bytes())
+    trained = {"dinosr": "speech/dinosr", "of_all": str(clip_model), "of_all-int8": str(shipped)}
+    monkeypatch.setattr(module.speech_models, "made", lambda: trained)
     named = contenders(["tiny int8=runs/a/b.onnx", "runs/c"], quick=False)
     assert named["tiny int8"] == "runs/a/b.onnx"
     assert named["runs/c"] == "runs/c"
     assert {"log-mel", "mfcc", "whisper_small", "resemblyzer", "moonshine"} <= named.keys()
-    assert named["of_all"] == "speech/of_all.onnx"
+    assert named["dinosr"] == "speech/dinosr"
+    assert named["of_all"] == str(clip_model)
+    assert named["tiny"] == "tiny"
+    assert "of_all-int8" not in named
     assert not [name for name in contenders([], quick=True) if "whisper" in name or name == "of_all"]
 
 

@@ -1,15 +1,19 @@
 import csv
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
-from earkit.benchmarks import speech_models
+from earkit.benchmarks import results, speech_models
 from earkit.benchmarks.corpora.recipe import Recipe
-from earkit.benchmarks.speech_models import made, manifest_of_all
+from earkit.benchmarks.evaluation import Cell
+from earkit.benchmarks.speech_models import made, manifest_of_all, ship
+from earkit.benchmarks.tasks.task import Score
 from earkit.distill.data.corpus import open_corpus
 from earkit.runtime.errors import DataError
+from earkit.runtime.model_file import read_model_file
 
 
 @pytest.fixture
@@ -60,3 +64,18 @@ def test_what_was_made(tmp_path: Path) -> None:
         file.touch()
     wanted = {"dinosr": tmp_path / "dinosr"} | files
     assert made(tmp_path) == {name: str(place) for name, place in wanted.items()}
+
+
+def test_what_ships_has_its_scores_on_the_card(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clip_model: Path
+) -> None:
+    (of_one := tmp_path / "of_one-int8.onnx").write_bytes(clip_model.read_bytes())
+    monkeypatch.setattr(results, "FOLDER", tmp_path)
+    scores = (Score("digits", "accuracy", 0.75, None), Score("digits", "other", 0.5, None))
+    cells = [Cell(name, "w", "digits", "c", 0, 1.0, scores) for name in ("of_one-int8", "another")]
+    results.store("peers_quality", "python", [dataclasses.asdict(cell) for cell in cells])
+    ship(of_one, tmp_path / "tiny.onnx")
+    before, info = read_model_file(of_one), read_model_file(tmp_path / "tiny.onnx")
+    assert (info.name, info.quality) == ("tiny", {**before.quality, "digits: accuracy": 0.75})
+    assert info.parent_sha256 == before.parent_sha256
+    assert "| digits: accuracy | 0.75 |" in (tmp_path / "tiny.md").read_text(encoding="utf-8")

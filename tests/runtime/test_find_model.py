@@ -5,11 +5,14 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import earkit.runtime.find_model as find_model_module
+from earkit.runtime.embedder import Embedder
 from earkit.runtime.errors import CheckpointError
-from earkit.runtime.find_model import built_in, find_model
+from earkit.runtime.find_model import built_in, find_model, newest_export
+from earkit.runtime.model_file import read_model_file
 
 Write = Callable[..., Path]
 
@@ -95,41 +98,55 @@ def test_where_nothing_else_fits_the_newest_of_those_passed_over_is_the_error(
     assert not caplog.records
 
 
-def test_without_a_name_it_is_the_newest_of_all_runs_which_is_said(
-    runs: Path, caplog: pytest.LogCaptureFixture
+def test_without_a_name_it_is_the_built_in_one_which_is_said(
+    ours: Path, runs: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "earkit")
-    newest = runs / "owl" / "owl-int8.onnx"
-    assert find_model(None, runs) == newest
-    assert caplog.messages == [f"taking the model {newest}"]
+    assert find_model(None, runs) == ours / "tiny.onnx"
+    assert caplog.messages == [f"taking the model {ours / 'tiny.onnx'}"]
+
+
+def test_the_newest_export_of_all_runs(runs: Path) -> None:
+    assert newest_export(runs) == runs / "owl" / "owl-int8.onnx"
+    assert newest_export(runs / "new") is None
 
 
 def test_built_in_models_come_first(
-    ours: Path, runs: Path, write_clip_graph: Write, monkeypatch: pytest.MonkeyPatch
+    ours: Path,
+    runs: Path,
+    write_clip_graph: Write,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     assert built_in() == {"micro": ours / "micro.ort", "tiny": ours / "tiny.onnx"}
     monkeypatch.chdir(runs)
     write_clip_graph(runs / "micro" / "micro.onnx")
     assert find_model("micro") == ours / "micro.ort"
+    assert not caplog.records
+    assert find_model("micro", Path()) == ours / "micro.ort"
+    assert caplog.messages == ["taking the model micro that comes with earkit: that of a run is micro"]
     assert find_model("./micro") == Path("micro/micro.onnx")
-    assert find_model(None, runs) == ours / "tiny.onnx"
 
 
 @pytest.mark.usefixtures("ours")
-def test_what_is_not_there_is_one_sentence(runs: Path, tmp_path: Path) -> None:
+def test_what_is_not_there_is_one_sentence(runs: Path) -> None:
     with pytest.raises(CheckpointError, match=r"no model smal: .*a built-in model \(micro, tiny\)"):
         find_model("smal", runs)
     with pytest.raises(
         CheckpointError, match=r"no model file of whole clips in .*new: make one with `kit export .*new`"
     ):
         find_model(runs / "new")
-    (tmp_path / "built in" / "tiny.onnx").unlink()
-    with pytest.raises(CheckpointError, match=r"no model file of whole clips in any run in .*nothing"):
-        find_model(None, tmp_path / "nothing")
 
 
-def test_this_version_has_no_model_inside() -> None:
-    # To be replaced by their names when some ship.
-    assert built_in() == {}
-    with pytest.raises(CheckpointError, match="this version has none"):
-        find_model("tiny", Path("nowhere"))
+def test_the_model_that_comes_with_earkit() -> None:
+    assert list(built_in()) == ["tiny"]
+    model = Embedder.load("tiny")
+    sound = np.random.default_rng(0).normal(0, 0.1, 16_000).astype(np.float32)
+    vector = model.embed(sound, sample_rate=16_000)
+    assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-3)
+    whole, cut = (model.embed(sound[:n], sample_rate=16_000, dim=64) for n in (16_000, 12_000))
+    assert 0.2 < whole @ cut < 0.9999
+    file = built_in()["tiny"]
+    info = read_model_file(file)
+    assert info.licences
+    assert file.with_suffix(".md").read_text(encoding="utf-8") == info.card
