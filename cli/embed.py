@@ -114,4 +114,5 @@ def find(places: Sequence[Path]) -> dict[str, Path]:
 def _text(tally: "Tally") -> str:
     done = {"resampled": tally.resampled, "averaged to mono": tally.averaged, "clipped": tally.clipped}
     counts = [f"{count} {what}" for what, count in (done | {"left out": len(tally.skipped)}).items() if count]
-    return f"{tally.embedded} files, {tally.seconds:.1f} s of audio" + "".join(f"; {text}" for text in counts)
+    files = f"{tally.embedded} file{'s' * (tally.embedded != 1)}"
+    return f"{files}, {tally.seconds:.1f} s of audio" + "".join(f"; {text}" for text in counts)

@@ -29,7 +29,8 @@ def find_model(model: str | Path | None = None, runs: Path = Path("runs")) -> Pa
     """
     ours = built_in()
     if model is None:
-        return _chosen(ours[DEFAULT])
+        log.info("taking the model %s that comes with earkit", DEFAULT)
+        return ours[DEFAULT]
     if str(model) in ours:
         if (hidden := runs / model).is_dir():
             log.warning("taking the model %s that comes with earkit: that of a run is %s", model, hidden)
@@ -39,7 +40,8 @@ def find_model(model: str | Path | None = None, runs: Path = Path("runs")) -> Pa
         return place
     for folder in (place, runs / place):
         if export := newest(folder.glob("*"), _is_of_clips):
-            return _chosen(export)
+            log.info("taking the model %s", export)
+            return export
     if place.is_dir():
         raise CheckpointError(
             f"there is no model file of whole clips in {place}: make one with `kit export {place}`"
@@ -48,11 +50,6 @@ def find_model(model: str | Path | None = None, runs: Path = Path("runs")) -> Pa
         f"there is no model {model}: give an .onnx or .ort file, a run folder, or a built-in model "
         f"({', '.join(sorted(ours))})"
     )
-
-
-def _chosen(file: Path) -> Path:
-    log.info("taking the model %s", file)
-    return file
 
 
 def newest_export(runs: Path = Path("runs")) -> Path | None:

@@ -48,6 +48,13 @@ def test_without_a_file_it_prints_lines(clips: Path, clip_model: Path) -> None:
     assert "3 files, 1.0 s of audio; 1 resampled\n" in ended.stderr
 
 
+def test_without_a_model_it_is_the_one_that_comes_with_earkit(clips: Path) -> None:
+    ended = kit(embed, clips / "b.wav")
+    wanted = Embedder.load("tiny").embed(clips / "b.wav")
+    np.testing.assert_allclose(json.loads(ended.stdout)["embedding"], wanted, atol=1e-6)
+    assert ended.stderr.startswith("1 file, ")
+
+
 def test_into_a_file(clips: Path, clip_model: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.npz"
     ended = kit(embed, clips, clips / "b.wav", "--model", clip_model, "-o", out)
