@@ -73,14 +73,18 @@ def timed(length: int, threads: int) -> str:
 
 def costs(contestants: Sequence[Contestant], plan: Plan, say: Say = lambda _: None) -> list[Cost]:
     """Measure all of them; the first is what the others' speed is compared with."""
+    say("starting each in fresh processes")
+    fresh = from_fresh(contestants, plan.starts)
+    say("counting multiply-adds")
+    adds = {
+        each.name: {str(n): each.multiply_adds(noise(n)) for n in (1, COUNTED)} if each.multiply_adds else {}
+        for each in contestants
+    }
     seconds: dict[str, dict[str, list[float]]] = {each.name: {} for each in contestants}
     for threads in (n for n in plan.threads if n <= usable_threads()):
         say(f"timing {len(contestants)} of them, threads: {threads}")
         for name, taken in in_turns(contestants, threads, plan).items():
             seconds[name] |= taken
-    say("starting each in fresh processes")
-    fresh = from_fresh(contestants, plan.starts)
-    say("counting multiply-adds")
     first = seconds[contestants[0].name]
     return [
         Cost(
@@ -88,7 +92,7 @@ def costs(contestants: Sequence[Contestant], plan: Plan, say: Say = lambda _: No
             each.about,
             each.parameters,
             round(each.megabytes, 3),
-            {str(n): each.multiply_adds(noise(n)) for n in (1, COUNTED)} if each.multiply_adds else {},
+            adds[each.name],
             {kind: median(taken) for kind, taken in seconds[each.name].items()},
             {
                 kind: round(median(a / b for a, b in zip(first[kind], taken, strict=True)), 3)

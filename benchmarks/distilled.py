@@ -17,7 +17,7 @@ from earkit.benchmarks.pretrain_quality import dinosr_features
 from earkit.benchmarks.probes import Featurise, probe
 from earkit.benchmarks.retrieval import Labels, retrieval, speaker_probe
 from earkit.benchmarks.spoken_words import SpokenUtterance, SpokenWord, utterances, words
-from earkit.distill.config import build, read_toml
+from earkit.distill.config import read_config
 from earkit.distill.dinosr import load_teacher
 from earkit.distill.distillation import DistilConfig, distil, distil_config
 from earkit.distill.distilled import DistilledStudent, load_student
@@ -78,7 +78,7 @@ def student_run(
         overrides=["probe_every=0", *overrides, f"seed={seed}"],
     )
     file = run / "config.toml"
-    outdated = file.is_file() and build(DistilConfig, read_toml(file), str(file)) != config
+    outdated = file.is_file() and read_config(DistilConfig, file) != config
     if outdated or not (run / "student" / "student.json").is_file():
         corpus = open_run(run, config, manifest, fresh=outdated, say=quiet)
         distil(config, corpus, run, report=quiet, say=quiet)

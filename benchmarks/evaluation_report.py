@@ -10,6 +10,7 @@ from earkit.benchmarks.tasks.task import Score
 from earkit.runtime.text_table import text_table as aligned
 
 NOTHING = "\u2013"
+NOT_YET = "not yet"
 READING = (
     "One figure a task, with its 95 % interval: speakers, sentences, instruments or sources were drawn anew. "
     "Two models differ for sure only where intervals are apart. A dash: the model gives no frames, which the "
@@ -22,8 +23,8 @@ def grid(cells: Sequence[Cell]) -> list[list[str]]:
     models, tasks = (
         list(dict.fromkeys(names)) for names in ((c.model for c in cells), (c.task for c in cells))
     )
-    found = {(cell.model, cell.task): cell.headline for cell in cells}
-    rows = [[name, *(shown(found.get((name, task)), task) for task in tasks)] for name in models]
+    found = {(cell.model, cell.task): shown(cell.headline, cell.task) for cell in cells}
+    rows = [[name, *(found.get((name, task), NOT_YET) for task in tasks)] for name in models]
     return [["", *(f"{task}: {HEADLINES[task]}" for task in tasks)], *rows]
 
 

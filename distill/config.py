@@ -25,6 +25,11 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path} is not valid TOML: {error}") from error
 
 
+def read_config(kind: type[T], path: Path) -> T:
+    """Make a dataclass of a TOML file."""
+    return build(kind, read_toml(path), str(path))
+
+
 def build(kind: type[T], values: Mapping[str, Any], where: str) -> T:
     """Make a dataclass (with nested ones) of plain values; `where` names the source in errors."""
     assert dataclasses.is_dataclass(kind)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from earkit.distill.checkpoint import saved
-from earkit.distill.config import build, read_toml
+from earkit.distill.config import read_config
 from earkit.distill.data.corpus import Corpus, open_corpus
 from earkit.distill.data.evaluation import refuse_evaluation
 from earkit.distill.device import processes
@@ -87,7 +87,7 @@ def _free_name(folder: Path) -> Path:
 
 def _same(folder: Path, config: LoopConfig) -> None:
     file = folder / "config.toml"
-    begun, now = _decisive(build(type(config), read_toml(file), str(file))), _decisive(config)
+    begun, now = _decisive(read_config(type(config), file)), _decisive(config)
     changed = [name for name in now if now[name] != begun[name]]
     if changed:
         raise ConfigError(

@@ -22,7 +22,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as refusals
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from earkit.distill.config import build, read_toml
+from earkit.distill.config import read_config
 from earkit.distill.teachers.huggingface import TeacherFrames, TeacherInfo
 from earkit.distill.teachers.mel_front_ends import SAMPLE_RATE, speechbrain_fbank, whisper_log_mel
 from earkit.distill.teachers.resolve import EMBEDDER
@@ -225,7 +225,7 @@ class OnnxTeacher:
 
 def load_onnx(path: Path, name: str | None = None) -> OnnxTeacher:
     """Load the teacher that a TOML describes; its model files lie beside it."""
-    embedder = build(Embedder, read_toml(path), str(path))
+    embedder = read_config(Embedder, path)
     _refuse_impossible(embedder, path)
     return OnnxTeacher(name or path.stem, embedder, path.parent)
 

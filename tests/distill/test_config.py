@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import pytest
 
-from earkit.distill.config import build, override, read_toml, to_toml
+from earkit.distill.config import build, override, read_config, read_toml, to_toml
 from earkit.runtime.errors import ConfigError
 
 
@@ -29,7 +29,7 @@ def test_round_trip(tmp_path: Path) -> None:
     config = Outer(steps=5, name='quo"te\n', flag=True, inner=Inner(1e-9, (3.0, 4.0), "b"))
     file = tmp_path / "c.toml"
     file.write_text(to_toml(config))
-    assert build(Outer, read_toml(file), "c") == config
+    assert read_config(Outer, file) == config
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_rows_are_an_array_of_tables(tmp_path: Path) -> None:
         "inner": {"rate": 2.0, "pair": [0.1, 0.2], "kind": "a"},
     }
     (tmp_path / "c.toml").write_text(text)
-    assert build(Table, read_toml(tmp_path / "c.toml"), "c") == config
+    assert read_config(Table, tmp_path / "c.toml") == config
 
 
 def test_rows_within_a_table_and_no_rows_at_all() -> None:

@@ -7,7 +7,7 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from earkit.distill.config import build, read_toml, to_toml
+from earkit.distill.config import read_config, to_toml
 from earkit.distill.data.augment import (
     AugmentConfig,
     Samples,
@@ -187,7 +187,7 @@ def test_speeds_are_drawn_within_the_range() -> None:
 def test_configuration(tmp_path: Path) -> None:
     config = AugmentConfig(noise=0.5, noise_snr=(0, 10), noise_folder="n")
     (tmp_path / "a.toml").write_text(to_toml(config))
-    assert build(AugmentConfig, read_toml(tmp_path / "a.toml"), "a.toml") == config
+    assert read_config(AugmentConfig, tmp_path / "a.toml") == config
     for wrong in ({"gain": 1.5}, {"noise": -0.1}, {"noise_snr": (10.0, 5.0)}, {"speed_factor": (0.0, 1.0)}):
         with pytest.raises(ConfigError, match=next(iter(wrong))):
             AugmentConfig(**wrong)
