@@ -2,16 +2,20 @@
 
     python -m earkit.benchmarks.peers get
     python -m earkit.benchmarks.peers_quality [NAME …] [--quick] [--model "mine=runs/mine/mine-int8.onnx"]
+    python -m earkit.benchmarks.peers_quality --cost
 
 Ours are the models that come with earkit, others that `speech_models` has trained, and what `--model` names.
 Scores are kept one by one, so that a run that was stopped goes on; then the cost of all is measured in turns,
-which wants a machine that does nothing else. With names, only those are scored, and nothing is timed.
+which wants a machine that does nothing else. With names, only those are scored, and nothing is timed. With
+`--cost`, nothing is scored; the teacher and the student of `speech_models` have random weights where they are
+not trained, which changes nothing about their cost.
 `--quick` leaves out Whisper, what `speech_models` made and most tasks, and stores nothing.
 """
 
 import argparse
 import dataclasses
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -40,6 +44,7 @@ from earkit.runtime.model_file import read_model_file
 NAME, COST = "peers_quality", "peers_cost"
 COMMAND = "python -m earkit.benchmarks.peers_quality"
 QUICK_TASKS = ("word_retrieval", "digits")
+UNTRAINED = ", random weights"
 SLOW = "whisper"  # a window of 30 s for every clip
 AXIS = timed(10, 1)
 FIRST = "speech_embedding"  # with whose speed the others' is compared
@@ -95,6 +100,14 @@ def prices(models: Mapping[str, str], *, quick: bool) -> list[Cost]:
     if not quick:
         results.store(COST, COMMAND, [dataclasses.asdict(cost) for cost in measured], **settings)
     return measured
+
+
+def priced(models: Mapping[str, str]) -> list[Cost]:
+    """Measure all, and those of ours that are not trained here by their shapes."""
+    with tempfile.TemporaryDirectory() as folder:
+        shapes = speech_models.shapes(Path(folder))
+        untrained = {f"{name}{UNTRAINED}": place for name, place in shapes.items() if name not in models}
+        return prices({**models, **untrained}, quick=False)
 
 
 def fronts(cells: Sequence[Cell], measured: Sequence[Cost]) -> list[Scatter]:
@@ -164,10 +177,14 @@ def main() -> None:
         help="one of ours, as tables are to name it",
     )
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--cost", action="store_true", help="score nothing")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--html", type=Path, default=Path("runs/peers.html"))
     chosen: Any = parser.parse_args()
     try:
+        if chosen.cost:
+            print(cost_report.text_table(priced(contenders(chosen.model, quick=False))))
+            return
         run(chosen.model, chosen.only, seed=chosen.seed, quick=chosen.quick, page=chosen.html)
     except EarkitError as error:
         print(error, file=sys.stderr)

@@ -22,6 +22,7 @@ from functools import partial
 from pathlib import Path
 
 import onnx
+import torch
 
 from earkit.benchmarks import results
 from earkit.benchmarks.corpora.build import MANIFEST, corpora_folder, find
@@ -29,7 +30,9 @@ from earkit.benchmarks.corpora.sets import choose
 from earkit.benchmarks.evaluation import of_row
 from earkit.compress.calibration_clips import clips_of_run
 from earkit.compress.quantize import quantize
+from earkit.distill.dinosr import DinoSR, save_teacher
 from earkit.distill.distillation import distil, distil_config
+from earkit.distill.distilled import DistilledStudent, Outputs, Provenance, save_student
 from earkit.distill.pretrain import load_config, pretrain
 from earkit.distill.run_folder import open_run
 from earkit.export.student import export_student
@@ -53,6 +56,7 @@ TEACHER = [
 learn. The bandwidth of a recording must not tell its language, so wide ones are narrowed at random."""
 STUDENT = [
     "losses.tinybert.weight=10",
+    "losses.tinybert.without_codes=1",
     "spans.per_clip=3",
     "data.augment.band=0.3",
     "save_every=250",
@@ -118,6 +122,19 @@ def made(runs: Path | None = None) -> dict[str, str]:
     files = {file.stem: file for name in STUDENTS for file in files_of(runs / name) if file.is_file()}
     teacher = {OURS: runs / OURS} if (runs / OURS / "teacher" / "config.json").is_file() else {}
     return {name: str(place) for name, place in (teacher | files).items()}
+
+
+def shapes(folder: Path) -> dict[str, str]:
+    """Write the teacher and its student with random weights: what they cost does not depend on these."""
+    torch.manual_seed(0)
+    shape = load_config("dinosr_nano", TEACHER).model
+    save_teacher(DinoSR(shape), folder / OURS)
+    config = distil_config("general", teachers=[OURS], student="tiny", overrides=STUDENT)
+    outputs = Outputs(config.matryoshka.dims, shape.codebooks, shape.codebook_size, config.losses.csr)
+    name, teachers = next(iter(STUDENTS.items()))
+    student = DistilledStudent(config.student, outputs).eval()
+    save_student(student, folder / name / "student", Provenance(name=name, teachers=teachers))
+    return {OURS: str(folder / OURS), name: str(export_student(folder / name).file)}
 
 
 def export(run: Path) -> tuple[Path, Path]:

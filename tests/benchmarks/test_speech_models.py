@@ -7,12 +7,14 @@ import pytest
 import soundfile
 
 from earkit.benchmarks import results, speech_models
+from earkit.benchmarks.contestants import contestant
 from earkit.benchmarks.corpora.recipe import Recipe
 from earkit.benchmarks.evaluation import Cell
-from earkit.benchmarks.speech_models import made, manifest_of_all, ship
+from earkit.benchmarks.speech_models import made, manifest_of_all, shapes, ship
 from earkit.benchmarks.tasks.task import Score
 from earkit.distill.data.corpus import open_corpus
 from earkit.runtime.errors import DataError
+from earkit.runtime.find_model import find_model
 from earkit.runtime.model_file import read_model_file
 
 
@@ -64,6 +66,15 @@ def test_what_was_made(tmp_path: Path) -> None:
         file.touch()
     wanted = {"dinosr": tmp_path / "dinosr"} | files
     assert made(tmp_path) == {name: str(place) for name, place in wanted.items()}
+
+
+def test_shapes_are_those_of_what_is_trained(tmp_path: Path) -> None:
+    places = shapes(tmp_path)
+    teacher, student = (contestant(places[name]) for name in ("dinosr", "of_dinosr"))
+    assert teacher.about == "teacher in torch"
+    shipped, info = (read_model_file(find_model(name)) for name in ("tiny", places["of_dinosr"]))
+    assert (info.dims, info.tokens, info.sparse) == (shipped.dims, shipped.tokens, shipped.sparse)
+    assert student.parameters == info.parameters
 
 
 def test_what_ships_has_its_scores_on_the_card(
