@@ -4,6 +4,8 @@ from earkit.benchmarks.cost import COUNTED, Cost, timed
 from earkit.benchmarks.evaluation import LOWER_IS_BETTER, NOT_A_SHARE, of_row
 from earkit.benchmarks.evaluation_report import NOTHING, grid
 from earkit.benchmarks.markdown_table import markdown_table
+from earkit.benchmarks.peers import PEERS
+from earkit.benchmarks.representations import FLOORS
 from earkit.benchmarks.results import load, measured
 from earkit.benchmarks.sanity_figures import LONG
 
@@ -11,7 +13,7 @@ from earkit.benchmarks.sanity_figures import LONG
 def peers_quality() -> str:
     """List the headline of every task, for everyone."""
     stored = load("peers_quality")
-    cells = [of_row(row) for row in stored["rows"]]
+    cells = sorted((of_row(row) for row in stored["rows"]), key=lambda cell: _place(cell.model))
     tasks = list(dict.fromkeys(cell.task for cell in cells))
     heads, *rows = grid(cells)
     lower = ", ".join(task.replace("_", " ") for task in tasks if task in LOWER_IS_BETTER) or "no column"
@@ -21,6 +23,12 @@ def peers_quality() -> str:
         f"{NOTHING}: gives no frames, which the task needs. "
     )
     return markdown_table(heads, rows, note + measured(stored))
+
+
+def _place(model: str) -> int:
+    """Order models: floors, peers, then ours."""
+    others = [*FLOORS, *PEERS]
+    return others.index(model) if model in others else len(others)
 
 
 def peers_cost() -> str:

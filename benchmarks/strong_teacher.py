@@ -4,7 +4,8 @@
     python -m earkit.benchmarks.strong_teacher [--seeds 3] [--steps 300]
 
 As `distill_quality`, with Google's speech_embedding for a teacher, which was trained on far more speech than
-there is here: the default student, one without `tinybert`, and one of hidden states alone.
+there is here: the default student, one with `tinybert` weighed as for teachers with codebooks, one without
+it, and one of hidden states alone.
 """
 
 from collections.abc import Mapping
@@ -21,8 +22,10 @@ from earkit.distill.speech.synthetic_corpus import default_corpus
 NAME = "strong_teacher"
 TEACHER = "speech_embedding"
 PLAIN = "hidden states only"
+WEAK = "default with tinybert x 1"
 VARIANTS: dict[str, list[str]] = {
     "default": [],
+    WEAK: ["losses.tinybert.without_codes=1"],
     "default without tinybert": ["losses.tinybert.weight=0"],
     PLAIN: [*off(), *ALONE[PLAIN]],
 }

@@ -21,8 +21,9 @@ EMBEDDERS = ("ecapa", "speech_embedding")
 
 def measure(folder: Path, seed: int, manifest: Path, steps: int, others: tuple[str, ...]) -> dict[str, Any]:
     """Train one student of the DinoSR teacher (named "dinosr_nano") and others, and score its embedding."""
-    nano = str(bench.teacher_run(folder, seed, manifest))
-    teachers = [nano if name == "dinosr_nano" else name for name in others]
+    teachers = [
+        str(bench.teacher_run(folder, seed, manifest)) if name == "dinosr_nano" else name for name in others
+    ]
     name = "default" if others == ("dinosr_nano",) else "of_" + "_and_".join(others)
     run = bench.student_run(folder, name, seed, manifest, teachers=teachers, overrides=[f"steps={steps}"])
     scores = bench.student_embedding_scores(bench.load(run), manifest, seed)

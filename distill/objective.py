@@ -7,7 +7,7 @@ similarities that those have. A teacher that gives one vector for a clip lends i
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Literal
 
 import torch
@@ -246,6 +246,11 @@ class Distillation(nn.Module):
         super().__init__()
         self.student = student
         self.names = tuple(teacher.name for teacher in teachers)
+        if not any(shape.codebooks for shape in shapes):
+            tinybert = losses.tinybert
+            losses = replace(
+                losses, tinybert=replace(tinybert, weight=tinybert.weight * tinybert.without_codes)
+            )
         total = sum(teacher.weight for teacher in teachers)
         self.shares = tuple(teacher.weight / total for teacher in teachers)
         self.frame_losses = nn.ModuleList(

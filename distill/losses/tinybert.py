@@ -13,9 +13,14 @@ from earkit.runtime.errors import ConfigError
 
 @dataclass(frozen=True)
 class TinyBERTConfig:
-    """`weight` of the loss among the others, 0 is off; the rest weighs its three parts."""
+    """`weight` of the loss among the others, 0 is off; the rest weighs its three parts.
+
+    without_codes: how many times that weight it has where no teacher has codebooks, so that features are all
+    that a student can learn frame by frame.
+    """
 
     weight: float = 0.0
+    without_codes: float = 1.0
     attention: float = 1.0
     hidden: float = 1.0
     embedding: float = 1.0

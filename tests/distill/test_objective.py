@@ -135,6 +135,20 @@ def test_a_weight_is_a_factor(name: str) -> None:
     assert made[1] == pytest.approx(3 * made[0], rel=1e-5)
 
 
+def test_tinybert_counts_more_where_no_teacher_has_codebooks() -> None:
+    codeless = replace(FULL, codebooks=0)
+
+    def loss(factor: float, *shapes: PairShape) -> float:
+        config = LossesConfig(tinybert=TinyBERTConfig(weight=0.5, without_codes=factor))
+        module = distillation(config, *shapes)
+        given = lesson(module, *(targets(FULL, seed) for seed, _ in enumerate(shapes)))
+        return sum(float(part) for part in module(given).parts.values())
+
+    assert loss(10, codeless) == pytest.approx(10 * loss(1, codeless), rel=1e-5)
+    assert loss(10, codeless, codeless) == pytest.approx(10 * loss(1, codeless, codeless), rel=1e-5)
+    assert loss(10, codeless, FULL) == pytest.approx(loss(1, codeless, FULL), rel=1e-6)
+
+
 def test_correlation_of_vectors_is_about_embeddings() -> None:
     config = DistanceCorrelationConfig(weight=0.5, on="vectors")
     module = distillation(LossesConfig(distance_correlation=config), FULL)

@@ -201,7 +201,7 @@ def test_nothing_to_compare_is_refused() -> None:
         TinyBERT(TinyBERTConfig(hidden=0), neither)
 
 
-@pytest.mark.parametrize("name", ["weight", "attention", "hidden", "embedding"])
+@pytest.mark.parametrize("name", ["weight", "without_codes", "attention", "hidden", "embedding"])
 @pytest.mark.parametrize("value", [-0.1, float("nan"), float("inf")])
 def test_weights_that_mean_nothing_are_refused(name: str, value: float) -> None:
     with pytest.raises(ConfigError, match=f"tinybert.{name} must be 0 or more"):
