@@ -98,7 +98,7 @@ def prices(models: Mapping[str, str], *, quick: bool) -> list[Cost]:
         return [Cost(**row) for row in stored]
     measured = costs([dataclasses.replace(contestant(models[name]), name=name) for name in order], plan, _say)
     if not quick:
-        results.store(COST, COMMAND, [dataclasses.asdict(cost) for cost in measured], **settings)
+        results.store(COST, f"{COMMAND} --cost", [dataclasses.asdict(cost) for cost in measured], **settings)
     return measured
 
 

@@ -50,7 +50,7 @@ def peers_cost() -> str:
                 f"{cost.megabytes:.1f}" if cost.megabytes else NOTHING,
                 f"{adds / 1e9:.2f} G" if adds is not None else NOTHING,
                 *(f"{cost.seconds[timed(*each)] / each[0]:.2g}" for each in times),
-                f"{cost.times[timed(COUNTED, 1)]:.2g}",
+                f"{cost.times[timed(COUNTED, 1)]:.3g}",
                 f"{cost.cold_start:.2f} s",
                 f"{cost.peak_mb:.0f} MB",
             ]

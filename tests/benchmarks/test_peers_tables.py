@@ -29,16 +29,18 @@ def test_quality() -> None:
     word = Score("word_abx", "error across speakers, en", 0.125, (0.1, 0.2), "speakers")
     rank = Score("label_free", "effective rank of clips", 7.25, None)
     cells = [
+        Cell("ours", "w", "word_abx", "c", 0, 1.0, (word,)),
+        Cell("ecapa", "w", "word_abx", "c", 0, 1.0, ()),
         Cell("mfcc", "", "word_abx", "c", 0, 1.0, (word,)),
         Cell("mfcc", "", "label_free", "c", 0, 1.0, (rank,)),
-        Cell("ecapa", "w", "word_abx", "c", 0, 1.0, ()),
     ]
     results.store("peers_quality", "python -m x", [dataclasses.asdict(cell) for cell in cells], seed=0)
     text = peers_quality()
-    heads, _, mfcc, ecapa = rows_of(text)
+    heads, _, mfcc, ecapa, ours = rows_of(text)
     assert heads == ["", "word_abx: error across speakers, en", "label_free: effective rank of clips"]
     assert mfcc == ["mfcc", "12.5 (10.0\u201320.0)", "7.2"]
     assert ecapa == ["ecapa", "\u2013", "not yet"]
+    assert ours[0] == "ours"
     assert "lower is better in word abx" in text
     assert "but label free" in text
     assert "again with `python -m x`" in text
@@ -55,7 +57,7 @@ def test_cost() -> None:
     heads, _, first, floor = rows_of(peers_cost())
     assert heads[4:6] == ["real-time factor, 1 s, 1 thread", "real-time factor, 10 s, 1 thread"]
     assert first == ["speech_embedding", "0.33 M", "2.4", "5.50 G", "0.5", "0.1", "1", "0.25 s", "80 MB"]
-    assert floor == ["mfcc", "\u2013", "\u2013", "\u2013", "0.5", "0.1", "12", "0.10 s", "40 MB"]
+    assert floor == ["mfcc", "\u2013", "\u2013", "\u2013", "0.5", "0.1", "12.3", "0.10 s", "40 MB"]
 
 
 def test_sanity(folder: Path) -> None:
