@@ -8,6 +8,7 @@ from earkit.benchmarks.peers import PEERS
 from earkit.benchmarks.representations import FLOORS
 from earkit.benchmarks.results import load, measured
 from earkit.benchmarks.sanity_figures import LONG
+from earkit.runtime.find_model import built_in
 
 
 def peers_quality() -> str:
@@ -23,6 +24,47 @@ def peers_quality() -> str:
         f"{NOTHING}: gives no frames, which the task needs. "
     )
     return markdown_table(heads, rows, note + measured(stored))
+
+
+SHORT = {
+    "word_retrieval": "words",
+    "digits": "digits",
+    "speaker_identification": "speakers",
+    "phone_classification": "phones",
+}
+
+
+def peers_short() -> str:
+    """List size, time and some scores of the shipped model, and of what one would take instead.
+
+    Who is not scored in all of these tasks yet is left out.
+    """
+    quality, cost = load("peers_quality"), load("peers_cost")
+    found = {(cell.model, cell.task): cell.headline for cell in map(of_row, quality["rows"])}
+    costs = {made.name: made for made in (Cost(**row) for row in cost["rows"])}
+    ours = next(name for name in costs if name in built_in())
+    axis = timed(COUNTED, 1)
+    rows = []
+    for name in (ours, *(name for name in costs if name in PEERS)):
+        if not all((name, task) in found for task in SHORT):
+            continue
+        scores = (found[name, task] for task in SHORT)
+        seconds = costs[name].seconds[axis]
+        rows.append(
+            [
+                f"`{name}`",
+                f"{costs[name].megabytes:.1f}",
+                f"{1000 * seconds:.0f} ms",
+                f"{seconds / costs[ours].seconds[axis]:.2g}",
+                *(f"{100 * score.value:.0f}" if score else NOTHING for score in scores),
+            ]
+        )
+    note = (
+        f"{COUNTED} s of sound on one thread, medians. Per cent: the nearest word of another voice, digits, "
+        f"speakers, phones of a frame. {NOTHING}: gives no frames. "
+    )
+    heads = ("", "MB", f"{COUNTED} s take", "times as long", *SHORT.values())
+    return markdown_table(heads, rows, note + measured(cost))
 
 
 def _place(model: str) -> int:

@@ -116,6 +116,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "sanity_figures": peers_tables.sanity_figures,
     "peers_quality": peers_tables.peers_quality,
     "peers_cost": peers_tables.peers_cost,
+    "peers_short": peers_tables.peers_short,
     "adaptive_embeddings": peers_tables.adaptive_embeddings,
 }
 

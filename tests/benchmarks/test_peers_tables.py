@@ -9,7 +9,14 @@ import pytest
 from earkit.benchmarks import results
 from earkit.benchmarks.cost import Cost
 from earkit.benchmarks.evaluation import Cell
-from earkit.benchmarks.peers_tables import adaptive_embeddings, peers_cost, peers_quality, sanity_figures
+from earkit.benchmarks.peers_tables import (
+    SHORT,
+    adaptive_embeddings,
+    peers_cost,
+    peers_quality,
+    peers_short,
+    sanity_figures,
+)
 from earkit.benchmarks.tasks.task import Score
 
 
@@ -44,6 +51,30 @@ def test_quality() -> None:
     assert "lower is better in word abx" in text
     assert "but label free" in text
     assert "again with `python -m x`" in text
+
+
+def test_short() -> None:
+    words = Score("word_retrieval", "1-NN, en", 0.126, (0.1, 0.2), "speakers")
+    cells = [
+        Cell(name, "", task, "c", 0, 1.0, (words,) if task == "word_retrieval" else ())
+        for name in ("tiny", "mfcc", "ecapa")
+        for task in SHORT
+    ]
+    cells += [Cell("moonshine", "", "digits", "c", 0, 1.0, ())]
+    times = {"10 s, 1 thread": 0.02}
+    costs = [
+        Cost("ecapa", "ONNX peer", 1, 80.0, {}, {"10 s, 1 thread": 0.5}, times, 0.1, 1.0),
+        Cost("mfcc", "floor", 0, 0.0, {}, times, times, 0.1, 1.0),
+        Cost("moonshine", "ONNX peer", 1, 80.0, {}, times, times, 0.1, 1.0),
+        Cost("tiny", "model file", 1, 3.1, {}, times, times, 0.1, 1.0),
+    ]
+    results.store("peers_quality", "python -m x", [dataclasses.asdict(cell) for cell in cells])
+    results.store("peers_cost", "python -m y", [dataclasses.asdict(cost) for cost in costs])
+    heads, _, tiny, ecapa = rows_of(text := peers_short())
+    assert heads[:5] == ["", "MB", "10 s take", "times as long", "words"]
+    assert tiny == ["`tiny`", "3.1", "20 ms", "1", "13", *"\u2013\u2013\u2013"]
+    assert ecapa[:5] == ["`ecapa`", "80.0", "500 ms", "25", "13"]
+    assert "again with `python -m y`" in text
 
 
 def test_cost() -> None:
