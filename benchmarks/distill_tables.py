@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from earkit.benchmarks.evaluation_report import NOT_YET, NOTHING
 from earkit.benchmarks.markdown_table import markdown_table
 from earkit.benchmarks.results import Row, load, measured
 
@@ -67,8 +68,21 @@ def two_teachers() -> str:
 
 
 def task_quality() -> str:
-    """Ten labelled clips a word."""
-    return _scores("task_quality", {"accuracy": "words of unseen speakers"})
+    """Ten labelled clips a word, by whose they are and for how many steps one learns from them."""
+    stored = load("task_quality")
+    rows: list[Row] = stored["rows"]
+    conditions = sorted({(row["speakers"], row["budget"]) for row in rows if row["budget"]})
+    heads = [f"{f'{n} speakers' if n else 'all speakers'}, {budget} steps" for n, budget in conditions]
+    lines = []
+    for teacher, name in sorted({(row["teacher"], row["name"]) for row in rows}):
+        mine = [row for row in rows if (row["teacher"], row["name"]) == (teacher, name)]
+        line = []
+        for speakers, budget in conditions:
+            scores = [r["accuracy"] for r in mine if r["speakers"] == speakers and r["budget"] in {0, budget}]
+            line.append(spread(scores) if scores else NOT_YET)
+        lines.append([name, teacher or NOTHING, *line])
+    note = f"Words of speakers never heard, per cent, {_seeds(rows)}. " + measured(stored)
+    return markdown_table(["", "teacher", *heads], lines, note)
 
 
 def student_blocks() -> str:

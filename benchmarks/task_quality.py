@@ -1,14 +1,20 @@
 """The task stage with ten labelled clips of each word, against doing without it.
 
-    python -m earkit.benchmarks.task_quality [--seeds 3] [--steps 300]
+    python -m earkit.benchmarks.peers get speech_embedding
+    python -m earkit.benchmarks.task_quality [--seeds 3] [--steps 300] [--budgets 300 1200]
 
-Words of the embedded corpus, cut out, ten clips of each from the training speakers; accuracy on words of
-speakers never heard. Compared: `kit distill --task` from the general student; a linear probe on the frozen
-embedding of that student, its regularisation chosen by cross-validation on the same clips; the same student
-trained from random weights on the same labels, with the same augmentation and as many steps; and fine-tuning
-without a teacher.
+Words of the embedded corpus, cut out; accuracy on words of speakers never heard. Ten clips of each word
+come from all training speakers; or, as where one records the clips oneself, two to ten from three of them,
+and then only words that these say count. The student is a general one of `dinosr_nano`, or of Google's
+speech_embedding, which has heard far more. Compared: `kit distill --task` from it; a linear probe on its
+frozen embedding, its regularisation chosen by cross-validation on the same clips; fine-tuning without a
+teacher; and the same student trained from random weights on the same labels, with the same augmentation.
+All but the probe have as many steps, those of the teacher's head included.
 """
 
+from collections.abc import Callable, Container
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +25,7 @@ from sklearn.preprocessing import StandardScaler
 
 from earkit.benchmarks import distilled as bench
 from earkit.benchmarks.results import Cells
-from earkit.benchmarks.spoken_words import write_words
+from earkit.benchmarks.spoken_words import SpokenWord, write_words
 from earkit.distill.data.corpus import open_corpus
 from earkit.distill.distilled import DistilledStudent
 from earkit.distill.run_folder import open_run
@@ -28,21 +34,42 @@ from earkit.distill.task import distil_task, task_config
 
 NAME = "task_quality"
 PER_WORD = 10
-FROZEN = "linear probe, frozen"
-VARIANTS: dict[str, list[str]] = {
-    "--task": [],
-    "from scratch, labels only": ["scratch=true", "prediction_steps=1200"],
-    "fine-tuned, labels only": ["teachers=[]", "prediction_steps=1200"],
-}
-"""Without a teacher, the steps of the other phases go to the last one."""
+TEACHERS = ("dinosr_nano", "speech_embedding")
+SPEAKERS = (0, 3)
+"""From how many the clips come; 0 is all."""
+FROZEN, SCRATCH = "linear probe, frozen", "from scratch, labels only"
+TUNED: dict[str, list[str]] = {"--task": [], "fine-tuned, labels only": ["teachers=[]"]}
 
 
-def labelled(folder: Path, seed: int, manifest: Path) -> Path:
+@dataclass(frozen=True)
+class Condition:
+    """What is given: the clips to learn from, and in how many steps."""
+
+    seed: int
+    speakers: int
+    budget: int
+
+
+def labelled(folder: Path, condition: Condition, manifest: Path) -> Path:
     """Write the clips to learn from, once; another seed draws others."""
-    place = folder / f"seed{seed}" / "words"
+    few = f"_of_{condition.speakers}" if condition.speakers else ""
+    place = folder / f"seed{condition.seed}" / f"words{few}"
     if not place.exists():
-        write_words(manifest, "train", place, PER_WORD, seed)
+        write_words(manifest, "train", place, PER_WORD, condition.seed, speakers=condition.speakers)
     return place / "manifest.csv"
+
+
+def general_run(folder: Path, teacher: str, seed: int, manifest: Path, steps: int) -> Path:
+    """Distil the student that the task stage begins with."""
+    if teacher == "dinosr_nano":
+        return bench.default_run(folder, seed, manifest, steps)
+    place, settings = f"of_{teacher}", [f"steps={steps}"]
+    return bench.student_run(folder, place, seed, manifest, teachers=[teacher], overrides=settings)
+
+
+def known(manifest: Path, classes: Container[str]) -> list[SpokenWord]:
+    """Give the words of the test of which there were clips to learn from; few speakers do not say all."""
+    return [word for word in bench.test_words(manifest) if word.word in classes]
 
 
 def probe(model: DistilledStudent, clips: Path, manifest: Path) -> float:
@@ -55,7 +82,7 @@ def probe(model: DistilledStudent, clips: Path, manifest: Path) -> float:
     fitted = make_pipeline(StandardScaler(), heads).fit(
         vectors, [clip.labels["label"] for clip in corpus.clips]
     )
-    spoken = bench.test_words(manifest)
+    spoken = known(manifest, set(fitted.classes_))
     made = bench.embeddings(model, [word.samples for word in spoken])
     return float(fitted.score(made, [word.word for word in spoken]))
 
@@ -63,7 +90,7 @@ def probe(model: DistilledStudent, clips: Path, manifest: Path) -> float:
 def classified(model: DistilledStudent, manifest: Path) -> float:
     """Accuracy of the student's own classifier."""
     assert model.classifier is not None
-    spoken = bench.test_words(manifest)
+    spoken = known(manifest, set(model.outputs.classes))
     right = 0
     for word in spoken:
         audio = torch.from_numpy(np.asarray(word.samples))[None]
@@ -74,32 +101,52 @@ def classified(model: DistilledStudent, manifest: Path) -> float:
     return right / len(spoken)
 
 
-def task_run(run: Path, seed: int, start: Path, clips: Path, settings: list[str]) -> Path:
+def task_run(run: Path, start: Path, clips: Path, condition: Condition, settings: list[str]) -> Path:
     """Run the task stage as `kit distill --task` does, unless it is there."""
     if not (run / "student" / "student.json").is_file():
-        config = task_config(start=str(start), overrides=["held_out=0", *settings, f"seed={seed}"])
+        fixed = ["held_out=0", f"steps={condition.budget}", f"seed={condition.seed}"]
+        config = task_config(start=str(start), overrides=[*fixed, *settings])
         corpus = open_run(run, config, clips, fresh=False, say=bench.quiet)
         distil_task(config, corpus, run, report=bench.quiet, say=bench.quiet)
     return run
 
 
+def measure(cells: Cells, folder: Path, condition: Condition, manifest: Path, steps: int) -> None:
+    """Measure what is missing of one condition."""
+    clips = labelled(folder, condition, manifest)
+
+    def keep(name: str, teacher: str, accuracy: Callable[[], float], budget: int) -> None:
+        where = {"seed": condition.seed, "speakers": condition.speakers}
+        cell = {"name": name, "teacher": teacher, **where, "budget": budget}
+        if not cells.find(**cell):
+            cells.keep([{**cell, "accuracy": round(accuracy(), 4)}])
+
+    def learned(start: Path, name: str, settings: list[str]) -> float:
+        place = f"{name.strip('-').split(',')[0].replace(' ', '_')}_{condition.speakers}_{condition.budget}"
+        run = start.parent / f"task_{start.name}" / place
+        return classified(bench.load(task_run(run, start, clips, condition, settings)), manifest)
+
+    for teacher in TEACHERS:
+        start = general_run(folder, teacher, condition.seed, manifest, steps)
+        keep(FROZEN, teacher, partial(probe, bench.load(start), clips, manifest), 0)
+        for name, settings in TUNED.items():
+            keep(name, teacher, partial(learned, start, name, settings), condition.budget)
+        if teacher == TEACHERS[0]:  # only its shape counts
+            scratch = partial(learned, start, SCRATCH, ["scratch=true"])
+            keep(SCRATCH, "", scratch, condition.budget)
+
+
 def main() -> None:
     """Measure every cell that is missing."""
-    given = bench.options(__doc__, seeds=3).parse_args()
+    parser = bench.options(__doc__, seeds=3)
+    parser.add_argument("--budgets", type=int, nargs="+", default=[300, 1200])
+    given = parser.parse_args()
     manifest = default_corpus()
-    cells = Cells(NAME, steps=given.steps, student="tiny", clips_per_word=PER_WORD)
-    for seed in range(given.seeds):
-        clips = labelled(given.runs, seed, manifest)
-        start = bench.default_run(given.runs, seed, manifest, given.steps)
-        if not cells.find(name=FROZEN, seed=seed):
-            accuracy = probe(bench.load(start), clips, manifest)
-            cells.keep([{"name": FROZEN, "seed": seed, "accuracy": round(accuracy, 4)}])
-        for name, overrides in VARIANTS.items():
-            if not cells.find(name=name, seed=seed):
-                place = "task_" + name.strip("-").split(",")[0].replace(" ", "_")
-                run = task_run(given.runs / f"seed{seed}" / place, seed, start, clips, overrides)
-                accuracy = classified(bench.load(run), manifest)
-                cells.keep([{"name": name, "seed": seed, "accuracy": round(accuracy, 4)}])
+    cells = Cells(NAME, steps=given.steps, student="tiny", clips_per_word=PER_WORD, teachers=TEACHERS)
+    for budget in given.budgets:
+        for seed in range(given.seeds):
+            for speakers in SPEAKERS:
+                measure(cells, given.runs, Condition(seed, speakers, budget), manifest, given.steps)
 
 
 if __name__ == "__main__":
