@@ -1,6 +1,6 @@
 """Tables of what distillation gives, made of the stored results."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from earkit.benchmarks.evaluation_report import NOT_YET, NOTHING
 from earkit.benchmarks.markdown_table import markdown_table
@@ -63,8 +63,14 @@ def embedding_quality() -> str:
 
 def two_teachers() -> str:
     """One teacher, or two."""
+    stored = load("two_teachers")
     titles = {"word_1nn": "word retrieval", "speaker": "speakers", "mean": "mean"}
-    return _scores("two_teachers", titles)
+    lines = [
+        [label, *(spread([row[key] for row in mine]) for key in titles)]
+        for label, mine in grouped(stored["rows"])
+    ]
+    note = f"Per cent, {_seeds(stored['rows'])}. " + measured(stored)
+    return markdown_table(["", *titles.values()], lines, note)
 
 
 def task_quality() -> str:
@@ -146,16 +152,6 @@ def distill_throughput() -> str:
         for row in stored["rows"]
     ]
     return markdown_table(("teacher", "features", "audio s per s", *phases), lines, measured(stored))
-
-
-def _scores(name: str, titles: Mapping[str, str]) -> str:
-    stored = load(name)
-    lines = [
-        [label, *(spread([row[key] for row in mine]) for key in titles)]
-        for label, mine in grouped(stored["rows"])
-    ]
-    note = f"Per cent, {_seeds(stored['rows'])}. " + measured(stored)
-    return markdown_table(["", *titles.values()], lines, note)
 
 
 def grouped(rows: Iterable[Row]) -> list[tuple[str, list[Row]]]:

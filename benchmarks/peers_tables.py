@@ -10,6 +10,14 @@ from earkit.benchmarks.results import load, measured
 from earkit.benchmarks.sanity_figures import LONG
 from earkit.runtime.find_model import built_in
 
+SHORT = {
+    "word_retrieval": "words",
+    "digits": "digits",
+    "speaker_identification": "speakers",
+    "phone_classification": "phones",
+}
+"""Tasks that the README shows, by the heads of their columns."""
+
 
 def peers_quality() -> str:
     """List the headline of every task, for everyone."""
@@ -24,14 +32,6 @@ def peers_quality() -> str:
         f"{NOTHING}: gives no frames, which the task needs. "
     )
     return markdown_table(heads, rows, note + measured(stored))
-
-
-SHORT = {
-    "word_retrieval": "words",
-    "digits": "digits",
-    "speaker_identification": "speakers",
-    "phone_classification": "phones",
-}
 
 
 def peers_short() -> str:
