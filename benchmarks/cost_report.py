@@ -6,9 +6,9 @@ from earkit.benchmarks.cost import COUNTED, Cost, timed
 from earkit.benchmarks.html_page import Bars, Lines, Point, Scatter, Section, Table, page
 from earkit.benchmarks.machine import about
 from earkit.benchmarks.speed import BATCH_SECONDS, Speed
+from earkit.runtime.text_table import NOTHING
 from earkit.runtime.text_table import text_table as aligned
 
-NOTHING = "\u2013"
 HOW = (
     "Medians of clips of noise, everyone in turns, each in a process of its own. Real-time factor: time to "
     "embed a clip over its length; a model of a fixed window is charged the window. Cold start: from "

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable, Sequence
 
-from earkit.benchmarks.evaluation_report import NOT_YET, NOTHING
+from earkit.benchmarks.evaluation_report import NOT_YET
 from earkit.benchmarks.markdown_table import markdown_table
 from earkit.benchmarks.results import Row, load, measured
+from earkit.runtime.text_table import NOTHING
 
 
 def distill_quality() -> str:

@@ -7,9 +7,9 @@ from earkit.benchmarks.evaluation import HEADLINES, LOWER_IS_BETTER, NOT_A_SHARE
 from earkit.benchmarks.html_page import Section, Table, page
 from earkit.benchmarks.tasks.evaluate import TASKS
 from earkit.benchmarks.tasks.task import Score
+from earkit.runtime.text_table import NOTHING
 from earkit.runtime.text_table import text_table as aligned
 
-NOTHING = "\u2013"
 NOT_YET = "not yet"
 READING = (
     "One figure a task, with its 95 % interval: speakers, sentences, instruments or sources were drawn anew. "

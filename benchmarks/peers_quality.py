@@ -57,7 +57,7 @@ def contenders(models: Sequence[str], *, quick: bool) -> dict[str, str]:
     """
     peers = [name for name in PEERS if not (quick and name.startswith(SLOW))]
     trained = {} if quick else speech_models.made()
-    shipped = [_weights(str(file)) for file in built_in().values()]
+    shipped = [_weights(str(file)) for file in built_in().values()] if trained else []
     trained = {name: place for name, place in trained.items() if _weights(place) not in shipped}
     named = (model.partition("=") for model in models)
     everyone = {name: name for name in (*FLOORS, *peers, *built_in())}
@@ -102,12 +102,12 @@ def prices(models: Mapping[str, str], *, quick: bool) -> list[Cost]:
     return measured
 
 
-def priced(models: Mapping[str, str]) -> list[Cost]:
-    """Measure all, and those of ours that are not trained here by their shapes."""
-    with tempfile.TemporaryDirectory() as folder:
-        shapes = speech_models.shapes(Path(folder))
-        untrained = {f"{name}{UNTRAINED}": place for name, place in shapes.items() if name not in models}
-        return prices({**models, **untrained}, quick=False)
+def stand_ins(models: Mapping[str, str], folder: Path) -> dict[str, str]:
+    """Give those of ours that are not trained here, with random weights and so named."""
+    if models.keys() >= speech_models.PRICED:
+        return {}
+    written = speech_models.untrained(folder)
+    return {f"{name}{UNTRAINED}": str(place) for name, place in written.items() if name not in models}
 
 
 def fronts(cells: Sequence[Cell], measured: Sequence[Cost]) -> list[Scatter]:
@@ -183,7 +183,10 @@ def main() -> None:
     chosen: Any = parser.parse_args()
     try:
         if chosen.cost:
-            print(cost_report.text_table(priced(contenders(chosen.model, quick=False))))
+            everyone = contenders(chosen.model, quick=False)
+            with tempfile.TemporaryDirectory() as folder:
+                measured = prices({**everyone, **stand_ins(everyone, Path(folder))}, quick=False)
+            print(cost_report.text_table(measured))
             return
         run(chosen.model, chosen.only, seed=chosen.seed, quick=chosen.quick, page=chosen.html)
     except EarkitError as error:

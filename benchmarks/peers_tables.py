@@ -2,13 +2,14 @@
 
 from earkit.benchmarks.cost import COUNTED, Cost, timed
 from earkit.benchmarks.evaluation import LOWER_IS_BETTER, NOT_A_SHARE, of_row
-from earkit.benchmarks.evaluation_report import NOTHING, grid
+from earkit.benchmarks.evaluation_report import grid
 from earkit.benchmarks.markdown_table import markdown_table
 from earkit.benchmarks.peers import PEERS
 from earkit.benchmarks.representations import FLOORS
 from earkit.benchmarks.results import load, measured
 from earkit.benchmarks.sanity_figures import LONG
 from earkit.runtime.find_model import built_in
+from earkit.runtime.text_table import NOTHING
 
 SHORT = {
     "word_retrieval": "words",

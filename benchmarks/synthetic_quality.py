@@ -24,7 +24,7 @@ from earkit.benchmarks.tasks.phones import at_points
 from earkit.distill.speech.synthetic_corpus import default_corpus
 from earkit.runtime.errors import EarkitError
 from earkit.runtime.find_model import built_in
-from earkit.runtime.text_table import text_table
+from earkit.runtime.text_table import NOTHING, text_table
 
 FIGURES = {
     "phones": "phones",
@@ -74,7 +74,7 @@ def main() -> None:
             # Matrices this small gain nothing by threads, which wait in loops where the cores are busy.
             with threadpool_limits(1):
                 found = scores(load(name), default_corpus(), given.seed)
-            lines.append((name, *(f"{found[key]:.1%}" if key in found else "\u2013" for key in FIGURES)))
+            lines.append((name, *(f"{found[key]:.1%}" if key in found else NOTHING for key in FIGURES)))
     except EarkitError as error:
         print(error, file=sys.stderr)
         sys.exit(error.exit_code)

@@ -2,6 +2,9 @@
 
 from collections.abc import Collection, Iterable, Sequence
 
+NOTHING = "\u2013"
+"""Stands in a cell of which there is nothing to say."""
+
 
 def text_table(lines: Sequence[Sequence[str]], left: Collection[int] = (0,)) -> str:
     """Align columns: those of `left` (-1 is the last) as text, the others as figures, on the right.

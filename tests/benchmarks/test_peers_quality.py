@@ -9,7 +9,7 @@ from earkit.benchmarks import peers_quality as module
 from earkit.benchmarks import results
 from earkit.benchmarks.cost import Cost, Plan
 from earkit.benchmarks.evaluation import HEADLINES, Cell
-from earkit.benchmarks.peers_quality import contenders, fronts, html, priced, prices, quality, run
+from earkit.benchmarks.peers_quality import contenders, fronts, html, prices, quality, run, stand_ins
 from earkit.benchmarks.tasks.task import Score
 from earkit.runtime.errors import ConfigError
 from earkit.runtime.find_model import built_in
@@ -109,13 +109,12 @@ def test_costs_are_taken_again_only_for_the_same_files(folder: Path, monkeypatch
     assert json.loads((folder / "peers_cost.json").read_text())["settings"]["plan"]["lengths"] == [1, 10, 60]
 
 
-def test_ours_that_are_not_trained_here_are_priced_by_their_shape(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module.speech_models, "shapes", lambda place: {"dinosr": "mfcc", "of_dinosr": "mfcc"})
-    monkeypatch.setattr(module, "costs", lambda those, plan, say: [cost(each.name, 0.1) for each in those])
-    made = priced({"log-mel": "log-mel", "dinosr": "log-mel"})
-    assert [each.name for each in made] == ["log-mel", "dinosr", "of_dinosr, random weights"]
+def test_ours_that_are_not_trained_here_have_stand_ins(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = {"dinosr": folder / "dinosr", "of_dinosr": folder / "of_dinosr.onnx"}
+    monkeypatch.setattr(module.speech_models, "untrained", lambda place: written)
+    made = stand_ins({"log-mel": "log-mel", "dinosr": "mine"}, folder)
+    assert made == {"of_dinosr, random weights": str(folder / "of_dinosr.onnx")}
+    assert stand_ins({"of_dinosr": "mine", "dinosr": "mine"}, folder) == {}
 
 
 def test_the_whole_run(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:

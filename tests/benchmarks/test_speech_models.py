@@ -10,7 +10,7 @@ from earkit.benchmarks import results, speech_models
 from earkit.benchmarks.contestants import contestant
 from earkit.benchmarks.corpora.recipe import Recipe
 from earkit.benchmarks.evaluation import Cell
-from earkit.benchmarks.speech_models import made, manifest_of_all, shapes, ship
+from earkit.benchmarks.speech_models import made, manifest_of_all, ship, untrained
 from earkit.benchmarks.tasks.task import Score
 from earkit.distill.data.corpus import open_corpus
 from earkit.runtime.errors import DataError
@@ -68,13 +68,14 @@ def test_what_was_made(tmp_path: Path) -> None:
     assert made(tmp_path) == {name: str(place) for name, place in wanted.items()}
 
 
-def test_shapes_are_those_of_what_is_trained(tmp_path: Path) -> None:
-    places = shapes(tmp_path)
+def test_stand_ins_have_the_shapes_of_what_is_trained(tmp_path: Path) -> None:
+    places = {name: str(place) for name, place in untrained(tmp_path).items()}
     teacher, student = (contestant(places[name]) for name in ("dinosr", "of_dinosr"))
     assert teacher.about == "teacher in torch"
     shipped, info = (read_model_file(find_model(name)) for name in ("tiny", places["of_dinosr"]))
     assert (info.dims, info.tokens, info.sparse) == (shipped.dims, shipped.tokens, shipped.sparse)
     assert student.parameters == info.parameters
+    assert (info.latency, info.drift) == ((), {})  # which would tell one writing from the next
 
 
 def test_what_ships_has_its_scores_on_the_card(
