@@ -1,15 +1,15 @@
 """The task stage with ten labelled clips of each word, against doing without it.
 
     python -m earkit.benchmarks.peers get speech_embedding
-    python -m earkit.benchmarks.task_quality [--seeds 3] [--steps 300] [--budgets 300 1200]
+    python -m earkit.benchmarks.task_quality [TEACHER …] [--seeds 3] [--steps 1000] [--budgets 300 1200]
 
 Words of the embedded corpus, cut out; accuracy on words of speakers never heard. Ten clips of each word
 come from all training speakers; or, as where one records the clips oneself, two to ten from three of them,
-and then only words that these say count. The student is a general one of `dinosr_nano`, or of Google's
-speech_embedding, which has heard far more. Compared: `kit distill --task` from it; a linear probe on its
-frozen embedding, its regularisation chosen by cross-validation on the same clips; fine-tuning without a
-teacher; and the same student trained from random weights on the same labels, with the same augmentation.
-All but the probe have as many steps, those of the teacher's head included.
+and then only words that these say count. The student is as `kit distill` makes it from Google's
+speech_embedding, which has heard far more than there is here, or from `dinosr_nano`. Compared: `kit distill
+--task` from it; a linear probe on its frozen embedding, its regularisation chosen by cross-validation on the
+same clips; fine-tuning without a teacher; and the same student trained from random weights on the same
+labels, with the same augmentation. All but the probe have as many steps.
 """
 
 from collections.abc import Callable, Container
@@ -26,15 +26,17 @@ from sklearn.preprocessing import StandardScaler
 from earkit.benchmarks import distilled as bench
 from earkit.benchmarks.results import Cells
 from earkit.benchmarks.spoken_words import SpokenWord, write_words
+from earkit.distill.config import read_config
 from earkit.distill.data.corpus import open_corpus
 from earkit.distill.distilled import DistilledStudent
 from earkit.distill.run_folder import open_run
 from earkit.distill.speech.synthetic_corpus import default_corpus
-from earkit.distill.task import distil_task, task_config
+from earkit.distill.task import TaskConfig, distil_task, task_config
 
 NAME = "task_quality"
 PER_WORD = 10
-TEACHERS = ("dinosr_nano", "speech_embedding")
+OURS = "dinosr_nano"
+TEACHERS = ("speech_embedding", OURS)
 SPEAKERS = (0, 3)
 """From how many the clips come; 0 is all."""
 FROZEN, SCRATCH = "linear probe, frozen", "from scratch, labels only"
@@ -53,7 +55,7 @@ class Condition:
 def labelled(folder: Path, condition: Condition, manifest: Path) -> Path:
     """Write the clips to learn from, once; another seed draws others."""
     few = f"_of_{condition.speakers}" if condition.speakers else ""
-    place = folder / f"seed{condition.seed}" / f"words{few}"
+    place = folder / f"words{few}"
     if not place.exists():
         write_words(manifest, "train", place, PER_WORD, condition.seed, speakers=condition.speakers)
     return place / "manifest.csv"
@@ -61,10 +63,9 @@ def labelled(folder: Path, condition: Condition, manifest: Path) -> Path:
 
 def general_run(folder: Path, teacher: str, seed: int, manifest: Path, steps: int) -> Path:
     """Distil the student that the task stage begins with."""
-    if teacher == "dinosr_nano":
-        return bench.default_run(folder, seed, manifest, steps)
-    place, settings = f"of_{teacher}", [f"steps={steps}"]
-    return bench.student_run(folder, place, seed, manifest, teachers=[teacher], overrides=settings)
+    place, settings = f"general_of_{teacher}", [f"steps={steps}"]
+    what = str(bench.teacher_run(folder, seed, manifest)) if teacher == OURS else teacher
+    return bench.student_run(folder, place, seed, manifest, teachers=[what], overrides=settings)
 
 
 def known(manifest: Path, classes: Container[str]) -> list[SpokenWord]:
@@ -102,18 +103,19 @@ def classified(model: DistilledStudent, manifest: Path) -> float:
 
 
 def task_run(run: Path, start: Path, clips: Path, condition: Condition, settings: list[str]) -> Path:
-    """Run the task stage as `kit distill --task` does, unless it is there."""
-    if not (run / "student" / "student.json").is_file():
-        fixed = ["held_out=0", f"steps={condition.budget}", f"seed={condition.seed}"]
-        config = task_config(start=str(start), overrides=[*fixed, *settings])
-        corpus = open_run(run, config, clips, fresh=False, say=bench.quiet)
+    """Run the task stage as `kit distill --task` does, unless it is there by the same settings."""
+    fixed = ["held_out=0", f"steps={condition.budget}", f"seed={condition.seed}"]
+    config = task_config(start=str(start), overrides=[*fixed, *settings])
+    outdated = (run / "config.toml").is_file() and read_config(TaskConfig, run / "config.toml") != config
+    if outdated or not (run / "student" / "student.json").is_file():
+        corpus = open_run(run, config, clips, fresh=outdated, say=bench.quiet)
         distil_task(config, corpus, run, report=bench.quiet, say=bench.quiet)
     return run
 
 
-def measure(cells: Cells, folder: Path, condition: Condition, manifest: Path, steps: int) -> None:
-    """Measure what is missing of one condition."""
-    clips = labelled(folder, condition, manifest)
+def measure(cells: Cells, condition: Condition, teacher: str, start: Path, manifest: Path) -> None:
+    """Measure what is missing of one condition. start: the run of the general student of a teacher."""
+    clips = labelled(start.parent, condition, manifest)
 
     def keep(name: str, teacher: str, accuracy: Callable[[], float], budget: int) -> None:
         where = {"seed": condition.seed, "speakers": condition.speakers}
@@ -121,32 +123,33 @@ def measure(cells: Cells, folder: Path, condition: Condition, manifest: Path, st
         if not cells.find(**cell):
             cells.keep([{**cell, "accuracy": round(accuracy(), 4)}])
 
-    def learned(start: Path, name: str, settings: list[str]) -> float:
+    def learned(name: str, settings: list[str]) -> float:
         place = f"{name.strip('-').split(',')[0].replace(' ', '_')}_{condition.speakers}_{condition.budget}"
         run = start.parent / f"task_{start.name}" / place
         return classified(bench.load(task_run(run, start, clips, condition, settings)), manifest)
 
-    for teacher in TEACHERS:
-        start = general_run(folder, teacher, condition.seed, manifest, steps)
-        keep(FROZEN, teacher, partial(probe, bench.load(start), clips, manifest), 0)
-        for name, settings in TUNED.items():
-            keep(name, teacher, partial(learned, start, name, settings), condition.budget)
-        if teacher == TEACHERS[0]:  # only its shape counts
-            scratch = partial(learned, start, SCRATCH, ["scratch=true"])
-            keep(SCRATCH, "", scratch, condition.budget)
+    keep(FROZEN, teacher, partial(probe, bench.load(start), clips, manifest), 0)
+    for name, settings in TUNED.items():
+        keep(name, teacher, partial(learned, name, settings), condition.budget)
+    scratch = partial(learned, SCRATCH, ["scratch=true"])  # of the start, only the shape counts
+    keep(SCRATCH, "", scratch, condition.budget)
 
 
 def main() -> None:
     """Measure every cell that is missing."""
     parser = bench.options(__doc__, seeds=3)
+    parser.set_defaults(steps=1000)
+    parser.add_argument("teachers", nargs="*", metavar="TEACHER", help=f"some of {', '.join(TEACHERS)}")
     parser.add_argument("--budgets", type=int, nargs="+", default=[300, 1200])
     given = parser.parse_args()
     manifest = default_corpus()
-    cells = Cells(NAME, steps=given.steps, student="tiny", clips_per_word=PER_WORD, teachers=TEACHERS)
+    cells = Cells(NAME, steps=given.steps, student="tiny", clips_per_word=PER_WORD)
     for budget in given.budgets:
         for seed in range(given.seeds):
-            for speakers in SPEAKERS:
-                measure(cells, given.runs, Condition(seed, speakers, budget), manifest, given.steps)
+            for teacher in given.teachers or TEACHERS:
+                start = general_run(given.runs, teacher, seed, manifest, given.steps)
+                for speakers in SPEAKERS:
+                    measure(cells, Condition(seed, speakers, budget), teacher, start, manifest)
 
 
 if __name__ == "__main__":

@@ -6,13 +6,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from earkit.distill import logistic_regression
 from earkit.distill.distilled import DistilledStudent, Outputs
 from earkit.distill.losses.tinybert import soft_cross_entropy
 from earkit.distill.student import Student
 from earkit.distill.task_teacher import Graded, TaskLesson
-
-PROBE_STEPS = 100
-"""Of L-BFGS, for the classifier to begin with."""
 
 
 class Prediction(nn.Module):
@@ -95,20 +93,11 @@ class Prediction(nn.Module):
         the mean cross entropy + |W|^2 / 2n over the n clips, for every width alike.
         """
         embedding, labels = self.calibrate(clips), torch.cat([clip.labels for clip in clips])
-        weight = self.classifier.weight
-        optimizer = torch.optim.LBFGS(
-            self.classifier.parameters(), max_iter=PROBE_STEPS, line_search_fn="strong_wolfe"
-        )
 
-        def loss() -> float:
-            optimizer.zero_grad()
-            errors = [F.cross_entropy(logits, labels) for logits in self._by_width(embedding)]
-            found = torch.stack(errors).mean() + weight.square().sum() / (2 * len(labels))
-            found.backward()  # type: ignore[no-untyped-call]
-            return float(found.detach())
+        def error() -> Tensor:
+            return torch.stack([F.cross_entropy(x, labels) for x in self._by_width(embedding)]).mean()
 
-        optimizer.step(loss)  # type: ignore[no-untyped-call]
-        optimizer.zero_grad()
+        logistic_regression.fit(self.classifier, error, 1 / len(labels))
 
     @torch.no_grad()
     def classifying(self, classes: tuple[str, ...]) -> DistilledStudent:

@@ -19,9 +19,12 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from accelerate import PartialState
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from earkit.distill.classes import Indices
 from earkit.distill.config import build, override, to_toml
+from earkit.distill.data.batches import PaddedBatch
 from earkit.distill.data.corpus import Corpus
 from earkit.distill.data.corpus import Progress as Count
 from earkit.distill.data.segments import SegmentConfig
@@ -46,13 +49,14 @@ from earkit.distill.teachers.download import Progress as Bytes
 from earkit.distill.teachers.resolve import load_teacher_by_name
 from earkit.distill.teaching import TeacherAtWork
 from earkit.distill.training import LoopConfig, Progress, Say, Training
-from earkit.runtime.atomic import write_text
+from earkit.runtime.atomic import replacing, write_text
 from earkit.runtime.errors import ConfigError
 
-CALIBRATED, PROBED = 192, 5000
-"""Clips on which the teachers are standardised, and on which the classifier begins; at most, evenly."""
+MOST_VIEWS, MOST_CLIPS = 10_000, 5000
+"""On which the teachers' head is fitted, and on which the student's classifier begins; at most, evenly."""
+HEAD = "head.safetensors"
 
-Phase = Literal["teacher_head", "teacher_finetuned", "intermediate", "prediction"]
+Phase = Literal["teacher_finetuned", "intermediate", "prediction"]
 
 
 @dataclass(frozen=True)
@@ -61,13 +65,13 @@ class TaskConfig(LoopConfig):
 
     steps: int = 0
     """Of all phases together; where it is given, each phase gets its share."""
-    teacher_steps: int = 400
-    """0 is no task teacher: the intermediate phase learns from the teachers, the last one from labels."""
+    teacher_views: int = 4
+    """Of each clip, on which a head for the teachers is fitted; 0 is no task teacher: the intermediate phase
+    learns from the teachers, the last one from labels."""
     finetune_steps: int = 0
     """Steps in which the teachers' transformers learn too; 0 leaves them as they are."""
     intermediate_steps: int = 200
     prediction_steps: int = 600
-    teacher_lr: float = 2e-3
     finetune_lr: float = 5e-5
     intermediate_lr: float = 3e-4
     start: str = ""
@@ -80,8 +84,6 @@ class TaskConfig(LoopConfig):
     """Share of each class that accuracy is measured on; 0 is none."""
     probe_every: int = 100
     """Steps between measurements of accuracy; 0 is at the end of a phase alone."""
-    dropout: float = 0.1
-    """Of what the teachers hear."""
     temperature: float = 1.0
     hard_weight: float = 4.0
     """Weight of the cross entropy with the labels, next to that with the soft labels."""
@@ -106,10 +108,10 @@ class TaskConfig(LoopConfig):
             raise ConfigError("scratch learns from labels alone: leave the teachers out")
         if not self.start and not self.scratch:
             raise ConfigError("the task stage begins with a distilled student: give --from RUN")
-        if not (self.temperature > 0 and self.hard_weight >= 0 and 0 <= self.dropout < 1):
+        if not (self.temperature > 0 and self.hard_weight >= 0):
             raise ConfigError(
-                f"temperature must be above 0, hard_weight 0 or more and dropout from 0 to below 1, not "
-                f"{self.temperature:g}, {self.hard_weight:g} and {self.dropout:g}"
+                "temperature must be above 0 and hard_weight 0 or more, not "
+                f"{self.temperature:g} and {self.hard_weight:g}"
             )
         if not 0 <= self.held_out < 1:
             raise ConfigError(f"held_out is {self.held_out:g}: give a share from 0 to below 1")
@@ -123,18 +125,19 @@ class TaskConfig(LoopConfig):
 
     def _share_steps(self) -> None:
         """Scale the phases to `steps`; phases that need a teacher have none without one."""
-        before = ("teacher_steps", "finetune_steps", "intermediate_steps")
-        for name in () if self.teachers else before:
+        before = ("finetune_steps", "intermediate_steps")
+        for name in () if self.teachers else ("teacher_views", *before):
             object.__setattr__(self, name, 0)
         names = (*before, "prediction_steps")
         phases = [getattr(self, name) for name in names]
-        if min(phases) < 0 or not self.prediction_steps or (self.finetune_steps and not self.teacher_steps):
+        if min(*phases, self.teacher_views) < 0 or not self.prediction_steps:
             raise ConfigError(
-                "prediction_steps is at least 1, the steps of other phases 0 or more, and finetune_steps "
-                "come after teacher_steps"
+                "prediction_steps is at least 1, the steps of other phases and teacher_views 0 or more"
             )
-        if self.teachers and not sum(phases[:-1]):
-            raise ConfigError("all phases that use a teacher have 0 steps: leave the teachers out")
+        if self.finetune_steps and not self.teacher_views:
+            raise ConfigError("teachers are fine-tuned with their head: set teacher_views to 1 or more")
+        if self.teachers and not self.teacher_views + self.intermediate_steps:
+            raise ConfigError("no phase uses a teacher: leave the teachers out")
         total = sum(phases)
         if self.steps and self.steps != total:
             scale = self.steps / total
@@ -236,7 +239,7 @@ def distil_task(
     if joined.is_main_process:
         out.mkdir(parents=True, exist_ok=True)
         write_text(out / "config.toml", to_toml(config))
-    teacher, named = run.teach_teachers(download) if config.teacher_steps else (None, config.teachers)
+    teacher, named = run.teach_teachers(download) if config.teacher_views else (None, config.teachers)
     begin = Path(config.start) if config.start and not config.scratch else None
     if config.intermediate_steps:
         begin = run.intermediate(named, progress)
@@ -289,16 +292,14 @@ class _Classifying:
         self, batch: ViewBatch, rng: np.random.Generator, watch: Stopwatch
     ) -> tuple[tuple[TaskLesson], float]:
         del rng  # the views are all that is left to chance
-        audio, lengths = batch.audio.to(self.device), batch.lengths.to(self.device)
-        soft, left = None, 1.0
+        lesson = _lesson(batch, self.clips.labels, self.device)
         if self.teacher is not None:
             with torch.no_grad():
-                soft = self.teacher.logits(audio, lengths)
+                soft = self.teacher.logits(lesson.audio, lesson.lengths)
             watch.lap("teacher")
-            if self.config.anneal:
-                left -= self.step / self.config.prediction_steps
-        labels = torch.from_numpy(self.clips.labels[list(batch.clips)]).to(self.device)
-        return (TaskLesson(audio, lengths, labels, soft, left),), float(len(labels))
+            left = 1 - self.step / self.config.prediction_steps if self.config.anneal else 1.0
+            lesson = dataclasses.replace(lesson, soft=soft, soft_weight=left)
+        return (lesson,), float(len(lesson.labels))
 
     def stepped(self) -> None:
         self.step += 1
@@ -346,22 +347,16 @@ class _TaskRun:
     say: Say
 
     def teach_teachers(self, download: Bytes | None) -> tuple[TaskTeacher, tuple[TeacherConfig, ...]]:
-        """Train the head, and the teachers too if asked for; returns where they lie then."""
+        """Fit the head, and train the teachers too if asked for; returns where they lie then."""
         config, clips = self.config, self.clips
         with self.joined.main_process_first():
             teachers = [
                 TeacherAtWork(*load_teacher_by_name(each.name, download), self.joined.device)
                 for each in config.teachers
             ]
-        torch.manual_seed(config.seed)
-        teacher = TaskTeacher(teachers, len(clips.classes), config.dropout)
-        head = _Classifying("teacher_head", config, clips, teacher)
-        self._train(
-            head,
-            config.teacher_steps,
-            config.teacher_lr,
-            lambda: teacher.calibrate(self._some(CALIBRATED, head.device)),
-        )
+        teacher = TaskTeacher(teachers, len(clips.classes)).to(self.joined.device).eval()
+        with self.joined.main_process_first():
+            self._fit(teacher)
         named = config.teachers
         if config.finetune_steps:
             teacher.finetune()
@@ -369,6 +364,23 @@ class _TaskRun:
             self._train(finetuning, config.finetune_steps, config.finetune_lr)
             named = self._keep(teachers)
         return teacher.requires_grad_(requires_grad=False), named
+
+    def _fit(self, teacher: TaskTeacher) -> None:
+        """Fit the head, or take it from where it was kept."""
+        config, kept = self.config, self.out / "teacher_head" / HEAD
+        if kept.is_file():
+            teacher.load_state_dict(load_file(kept))
+            return
+        self.say(f"teacher_head: {config.teacher_views} views of each clip")
+        most = min(config.teacher_views * len(self.clips.train.clips), MOST_VIEWS)
+        views: list[TaskLesson] = []
+        for batch in view_batches(self.clips.train, config.data, config.views, seed=config.seed):
+            views.append(_lesson(batch, self.clips.labels, self.joined.device))
+            if sum(len(each.labels) for each in views) >= most:
+                break
+        teacher.fit(views, len(self.clips.train.clips))
+        with replacing(kept) as place:
+            save_file(teacher.state_dict(), place)
 
     def _keep(self, teachers: Sequence[TeacherAtWork]) -> tuple[TeacherConfig, ...]:
         """Write the fine-tuned teachers, for the intermediate phase."""
@@ -416,7 +428,7 @@ class _TaskRun:
         learner = _Classifying("prediction", config, clips, prediction, teacher)
 
         def calibrate() -> None:
-            some = self._some(PROBED, learner.device)
+            some = self._some(MOST_CLIPS, learner.device)
             if begin is not None:
                 prediction.probe(some)
                 return
@@ -449,8 +461,11 @@ class _TaskRun:
         """Take some clips as they are, evenly over those to learn from."""
         clips = self.clips.train.clips
         chosen = np.unique(np.linspace(0, len(clips) - 1, most).astype(int))
-        labels = torch.from_numpy(self.clips.labels[chosen])
-        return [
-            TaskLesson(batch.audio.to(device), batch.lengths.to(device), labels[list(batch.clips)].to(device))
-            for batch in as_they_are(Corpus(tuple(clips[i] for i in chosen)), self.config.data)
-        ]
+        some = as_they_are(Corpus(tuple(clips[i] for i in chosen)), self.config.data)
+        return [_lesson(batch, self.clips.labels[chosen], device) for batch in some]
+
+
+def _lesson(batch: PaddedBatch | ViewBatch, labels: Indices, device: torch.device) -> TaskLesson:
+    """Take a batch to a device with its labels. labels: of all clips that it is of."""
+    of_batch = torch.from_numpy(labels[list(batch.clips)])
+    return TaskLesson(batch.audio.to(device), batch.lengths.to(device), of_batch.to(device))

@@ -1,9 +1,9 @@
 """The task teacher: a classifier on what one or several teachers hear, whose soft labels a student learns.
 
-As in the SUPERB benchmark (Yang et al. 2021) a learned mixture of a teacher's layers stands for it, here
-pooled by attentive statistics (Okabe et al. 2018). TinyBERT's task teacher is a fine-tuned BERT; so the
-teachers' transformers may learn too, after the head, which then no longer pulls them about (Kumar et al.
-2022).
+It is a logistic regression on mean and deviation over time of every layer, fitted on some views of each clip:
+a few clips are too few to learn more, and this needs no steps. TinyBERT's task teacher is a fine-tuned BERT;
+so the teachers' transformers may learn too, after the head, which then no longer pulls them about (Kumar et
+al. 2022).
 """
 
 import inspect
@@ -17,19 +17,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from earkit.distill.calibration import Standardiser
-from earkit.distill.pooling import pool
-from earkit.distill.student import Pooling
-from earkit.distill.teachers.huggingface import Teacher
+from earkit.distill import logistic_regression
+from earkit.distill.teachers.huggingface import Teacher, TeacherFrames
 from earkit.distill.teaching import TeacherAtWork
-from earkit.distill.trace import Targets
 from earkit.runtime.errors import ConfigError, StorageError
 
-WIDTH = 256
-"""Of what is pooled from one teacher's frames."""
-
-HEADS = 4
-"""Places in a clip that are pooled by themselves."""
+STRENGTH = 20.0
+"""Of the logistic regression: scikit-learn's C, if each vector had length 1."""
+LEAST_DEVIATION = 1e-3
+"""Of a channel over clips, as a share of that of all: what hardly varies is not blown up."""
+LEAST_VARIANCE = 1e-12
+"""Of a channel over time: a root has a gradient above 0 alone."""
 
 
 @dataclass(frozen=True)
@@ -55,48 +53,20 @@ class Graded:
     clips: int
 
 
-class Hearing(nn.Module):
-    """One vector of what one teacher hears in a clip."""
-
-    def __init__(self, teacher: TeacherAtWork) -> None:
-        super().__init__()
-        self.layers = range(1, teacher.teacher.layers + 1)
-        dim = teacher.teacher.dim
-        self.standardiser = Standardiser(self.layers, dim, vector=not self.layers)
-        self.mixture = nn.Parameter(torch.zeros(len(self.layers))) if self.layers else None
-        self.pooling = Pooling(dim, HEADS, WIDTH) if self.layers else None
-        self.width = WIDTH if self.layers else dim
-
-    def forward(self, targets: Targets) -> Tensor:
-        """Mix the layers and pool the frames; a teacher of vectors has done that. -> (batch, width)."""
-        heard = self.standardiser(targets)
-        if self.mixture is None or self.pooling is None:
-            vector: Tensor | None = heard.vector
-            assert vector is not None
-            return vector
-        weights = self.mixture.softmax(0)
-        frames = sum(
-            (weight * heard.hidden[k] for weight, k in zip(weights, self.layers, strict=True)),
-            start=weights.new_zeros(()),
-        )
-        pooled: Tensor = self.pooling(frames, heard.valid[:, :, None].to(frames.dtype))
-        return pooled
-
-
 class TaskTeacher(nn.Module):
     """Teachers, frozen unless `finetune` is called, and a linear classifier on what they hear."""
 
-    def __init__(self, teachers: Sequence[TeacherAtWork], classes: int, dropout: float) -> None:
+    def __init__(self, teachers: Sequence[TeacherAtWork], classes: int) -> None:
         super().__init__()
         self.teachers = tuple(teachers)
-        self.hearings = nn.ModuleList(Hearing(teacher) for teacher in teachers)
-        width = sum(hearing.width for hearing in self._hearings())
-        self.dropout = nn.Dropout(dropout)
+        width = sum(each.teacher.dim * (2 * each.teacher.layers or 1) for each in teachers)
         self.classifier = nn.Linear(width, classes)
+        self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("deviation", torch.ones(width))
         self.transformers = nn.ModuleList()
 
-    def _hearings(self) -> list[Hearing]:
-        return [hearing for hearing in self.hearings if isinstance(hearing, Hearing)]
+    mean: Tensor
+    deviation: Tensor
 
     def finetune(self) -> None:
         """Let the teachers' transformers learn too, and keep them with the head from now on."""
@@ -113,35 +83,59 @@ class TaskTeacher(nn.Module):
         self.transformers.eval()
         return self
 
-    def hear(self, audio: Tensor, lengths: Tensor) -> list[Targets]:
-        """Run every teacher, in full precision, on the student's frames."""
+    def hear(self, audio: Tensor, lengths: Tensor) -> list[Tensor]:
+        """Run every teacher, in full precision. -> what is heard of each clip, each (batch, dim)."""
         heard = []
         with torch.autocast(audio.device.type, enabled=False):
-            for each, hearing in zip(self.teachers, self._hearings(), strict=True):
+            for each in self.teachers:
                 features = inspect.unwrap(type(each.teacher).features)  # past its `no_grad`
-                frames = features(each.teacher, audio, lengths, layers=list(hearing.layers))
-                heard.append(pool(frames, lengths, each.teacher.hop, each.teacher.first_centre))
+                layers = list(range(1, each.teacher.layers + 1))
+                heard += moments(features(each.teacher, audio, lengths, layers=layers))
         return heard
-
-    @torch.no_grad()
-    def calibrate(self, clips: Sequence[TaskLesson]) -> None:
-        """Measure by what the teachers' features are standardised."""
-        heard = [self.hear(batch.audio, batch.lengths) for batch in clips]
-        for hearing, targets in zip(self._hearings(), zip(*heard, strict=True), strict=True):
-            hearing.standardiser.fit(targets)
 
     def logits(self, audio: Tensor, lengths: Tensor) -> Tensor:
         """(batch, samples), (batch,) -> (batch, classes)."""
-        heard = zip(self._hearings(), self.hear(audio, lengths), strict=True)
-        vectors = torch.cat([hearing(targets) for hearing, targets in heard], dim=1)
-        logits: Tensor = self.classifier(self.dropout(vectors))
+        return self._logits(torch.cat(self.hear(audio, lengths), dim=1))
+
+    def _logits(self, vectors: Tensor) -> Tensor:
+        logits: Tensor = self.classifier((vectors - self.mean) / self.deviation)
         return logits
+
+    @torch.no_grad()
+    def fit(self, views: Sequence[TaskLesson], clips: int) -> None:
+        """Fit the classifier. clips: how many these are views of."""
+        batches = [self.hear(batch.audio, batch.lengths) for batch in views]
+        heard = [torch.cat(each) for each in zip(*batches, strict=True)]
+        labels, vectors = torch.cat([batch.labels for batch in views]), torch.cat(heard, dim=1)
+        least = [each.std(correction=0).expand(each.shape[1]) for each in heard]
+        deviation = vectors.std(0, correction=0)
+        self.mean.copy_(vectors.mean(0))
+        self.deviation.copy_(torch.maximum(deviation, LEAST_DEVIATION * torch.cat(least)))
+        penalty = vectors.shape[1] / (STRENGTH * clips)
+        logistic_regression.fit(
+            self.classifier, lambda: F.cross_entropy(self._logits(vectors), labels), penalty
+        )
 
     def forward(self, lesson: TaskLesson) -> Graded:
         """Learn from the labels."""
         logits = self.logits(lesson.audio, lesson.lengths).float()
         loss = F.cross_entropy(logits, lesson.labels, reduction="sum")
         return Graded(loss, (logits.argmax(1) == lesson.labels).sum(), len(logits))
+
+
+def moments(frames: TeacherFrames) -> list[Tensor]:
+    """Take mean and deviation over each clip's frames, of every layer; or its vector. Each (batch, dim)."""
+    if frames.vector is not None:
+        return [frames.vector.float()]
+    found = []
+    for hidden in frames.hidden.values():
+        time = torch.arange(hidden.shape[1], device=hidden.device)
+        counted = (time < frames.lengths.to(hidden.device)[:, None])[:, :, None].float()
+        count = counted.sum(1).clamp(min=1)
+        mean = (hidden * counted).sum(1) / count
+        variance = ((hidden - mean[:, None]).square() * counted).sum(1) / count
+        found += [mean, variance.clamp(min=LEAST_VARIANCE).sqrt()]
+    return found
 
 
 def save_finetuned(teacher: TeacherAtWork, folder: Path) -> None:

@@ -121,9 +121,9 @@ def test_pretraining_shows_its_codebooks(pipe: Captured, at: list[float]) -> Non
 def test_the_task_stage_shows_its_phase_and_accuracy(pipe: Captured, at: list[float]) -> None:
     line = TaskLine()
     for accuracy in ({"views": 0.5}, {"views": 0.625}, {"views": 0.75, "held_out": 0.8}):
-        line(TaskReport(**SHOWN, phase="teacher_head", accuracy=accuracy, parts={}))  # type: ignore[arg-type]
+        line(TaskReport(**SHOWN, phase="teacher_finetuned", accuracy=accuracy, parts={}))  # type: ignore[arg-type]
     first, last = pipe.readouterr().err.splitlines()  # the second one came too soon
-    assert first.startswith("teacher head: step 20/100  loss 1.235  views 50.0%  lr")
+    assert first.startswith("teacher finetuned: step 20/100  loss 1.235  views 50.0%  lr")
     assert "views 75.0%  held out 80.0%" in last
 
 

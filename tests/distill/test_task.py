@@ -24,9 +24,9 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 PITCHES = {"high": 3000, "low": 300, "middle": 1000}  # in the order of the classes
 SMALL = (
-    *("teacher_steps=40", "intermediate_steps=6", "prediction_steps=30"),
+    *("teacher_views=4", "intermediate_steps=6", "prediction_steps=30"),
     *("save_every=5", "log_every=1", "probe_every=10", "cache=false", "held_out=0.2"),
-    *("data.workers=0", "data.batch_seconds=4.5", "optim.lr=5e-3", "teacher_lr=1e-2", "dropout=0.1"),
+    *("data.workers=0", "data.batch_seconds=4.5", "optim.lr=5e-3"),
     *("losses.codes.weight=0", "losses.stella.most_triples=50", "data.augment.room=0.0", "spans.per_clip=3"),
 )
 
@@ -98,13 +98,13 @@ def whole(place: Path) -> tuple[Path, list[TaskReport]]:
 def test_learns_what_can_be_told_apart(whole: tuple[Path, list[TaskReport]]) -> None:
     out, reports = whole
     phases = [r.phase for r in reports]
-    assert phases == ["teacher_head"] * 40 + ["intermediate"] * 6 + ["prediction"] * 30
-    assert [r.step for r in reports] == [*range(1, 41), *range(1, 7), *range(1, 31)]
+    assert phases == ["intermediate"] * 6 + ["prediction"] * 30
+    assert [r.step for r in reports] == [*range(1, 7), *range(1, 31)]
     held = [r.accuracy["held_out"] for r in reports if r.phase == "prediction" and "held_out" in r.accuracy]
     assert len(held) == 3
     assert held[-1] == 1
     assert np.mean([r.accuracy["views"] for r in reports[-9:]]) > 0.75
-    assert set(reports[41].parts) == {"relations", "tinybert", "stella", "contrast"}
+    assert set(reports[1].parts) == {"relations", "tinybert", "stella", "contrast"}
     metrics = [json.loads(x) for x in (out / "prediction" / "metrics.jsonl").read_text().splitlines()]
     assert metrics[-1]["accuracy"]["held_out"] == 1
 
@@ -118,7 +118,7 @@ def test_the_student_that_is_kept_classifies_as_the_trained_one(
     assert [*provenance.teachers] == [str(place / "teacher")]
     assert [*provenance.licences] == ["CC0"]
     assert provenance.figures == {"held_out_accuracy": 1.0}
-    assert provenance.steps == 76
+    assert provenance.steps == 36
     assert model.classifier is not None
     corpus = open_corpus(place / "corpus")
     config = task_config(start=str(place / "student"), overrides=SMALL)
@@ -134,7 +134,7 @@ def test_the_student_that_is_kept_classifies_as_the_trained_one(
     assert np.mean(right) > 0.9
 
 
-@pytest.mark.parametrize("stop", [("teacher_head", 8), ("intermediate", 6), ("prediction", 13)])
+@pytest.mark.parametrize("stop", [("intermediate", 6), ("prediction", 13)])
 def test_killed_and_resumed_is_as_never_killed(
     whole: tuple[Path, list[TaskReport]], place: Path, tmp_path: Path, stop: tuple[str, int]
 ) -> None:
@@ -170,7 +170,7 @@ def test_without_a_teacher_and_from_scratch(place: Path, tmp_path: Path) -> None
 
 
 def test_without_a_task_teacher_the_last_phase_learns_from_labels(place: Path, tmp_path: Path) -> None:
-    steps = ("teacher_steps=0", "intermediate_steps=1", "prediction_steps=1")
+    steps = ("teacher_views=0", "intermediate_steps=1", "prediction_steps=1")
     reports = run(place, tmp_path / "run", *steps)
     assert [r.phase for r in reports] == ["intermediate", "prediction"]
     assert "teacher" not in reports[1].phases
@@ -190,13 +190,7 @@ def test_soft_labels_fade_across_a_resume(
         return forward(self, lesson)
 
     monkeypatch.setattr(Prediction, "forward", watched)
-    steps = (
-        "teacher_steps=1",
-        "intermediate_steps=0",
-        "prediction_steps=4",
-        "save_every=1",
-        f"anneal={anneal}",
-    )
+    steps = ("intermediate_steps=0", "prediction_steps=4", "save_every=1", f"anneal={anneal}")
     with pytest.raises(KeyboardInterrupt):
         run(place, tmp_path / "run", *steps, stop=("prediction", 2))
     run(place, tmp_path / "run", *steps)
@@ -209,7 +203,7 @@ def weights_of_student(folder: Path) -> dict[str, torch.Tensor]:
 
 def test_finetuned_teachers_teach_the_intermediate_phase(place: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    steps = ("teacher_steps=2", "finetune_steps=3", "intermediate_steps=1", "prediction_steps=1")
+    steps = ("finetune_steps=3", "intermediate_steps=1", "prediction_steps=1")
     with pytest.raises(KeyboardInterrupt):
         run(place, out, *steps, stop=("teacher_finetuned", 2))
     assert [r.phase for r in run(place, out, *steps)][-2:] == ["intermediate", "prediction"]
@@ -225,13 +219,13 @@ def test_finetuned_teachers_teach_the_intermediate_phase(place: Path, tmp_path: 
 def test_steps_are_shared_among_the_phases(place: Path) -> None:
     start = str(place / "student")
     config = task_config(start=start)
-    assert config.steps == config.teacher_steps + config.intermediate_steps + config.prediction_steps
+    assert config.steps == config.intermediate_steps + config.prediction_steps
     short = task_config(start=start, overrides=["steps=120"])
-    parts = (short.teacher_steps, short.finetune_steps, short.intermediate_steps, short.prediction_steps)
-    whole = (config.teacher_steps, 0, config.intermediate_steps, config.prediction_steps)
+    parts = (short.finetune_steps, short.intermediate_steps, short.prediction_steps)
+    whole = (0, config.intermediate_steps, config.prediction_steps)
     assert parts == tuple(round(120 * part / config.steps) for part in whole)
     alone = task_config(start=start, overrides=["teachers=[]", "steps=50"])
-    assert (alone.teacher_steps, alone.intermediate_steps, alone.prediction_steps) == (0, 0, 50)
+    assert (alone.teacher_views, alone.intermediate_steps, alone.prediction_steps) == (0, 0, 50)
 
 
 def test_a_student_gives_its_shape_and_its_teachers(place: Path) -> None:
@@ -251,8 +245,8 @@ def test_a_student_gives_its_shape_and_its_teachers(place: Path) -> None:
         (["temperature=0.0"], "temperature must be above 0"),
         (["held_out=1.0"], "held_out is 1"),
         (["prediction_steps=0"], "at least 1"),
-        (["teacher_steps=0", "finetune_steps=5"], "come after teacher_steps"),
-        (["teacher_steps=0", "intermediate_steps=0"], "leave the teachers out"),
+        (["teacher_views=0", "finetune_steps=5"], "fine-tuned with their head: set teacher_views"),
+        (["teacher_views=0", "intermediate_steps=0"], "leave the teachers out"),
         (["matryoshka.dims=[4, 8]"], "must end with the full width"),
         (["views.cut=0.9"], "views.cut is a share"),
         (["views.speed_factor=[0.0, 1.0]"], "views.speed_factor two factors above 0"),

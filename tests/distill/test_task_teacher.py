@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 from transformers import Wav2Vec2Config, Wav2Vec2Model
 
-from earkit.distill.task_teacher import TaskLesson, TaskTeacher, save_finetuned
+from earkit.distill.task_teacher import STRENGTH, TaskLesson, TaskTeacher, save_finetuned
 from earkit.distill.teachers.huggingface import Teacher, TeacherFrames, load
 from earkit.distill.teaching import TeacherAtWork
 from earkit.runtime.errors import ConfigError
@@ -52,32 +54,52 @@ class Vectors:
 
 @torch.no_grad()
 def test_logits_by_hand(at_work: TeacherAtWork, tmp_path: Path) -> None:
-    """Mixture of standardised layers, pooled without padding, beside a teacher of vectors."""
+    """Moments of each layer without padding, beside a teacher of vectors; standardised over clips."""
     vectors = TeacherAtWork(Vectors(), tmp_path, CPU)  # type: ignore[arg-type]
-    head = TaskTeacher([at_work, vectors], classes=4, dropout=0.5).eval()
-    head.calibrate([TaskLesson(AUDIO, LENGTHS, torch.tensor([1, 0]))])
-    head.hearings[0].mixture.copy_(torch.tensor([1.0, -0.5]))
-    pooled, other = head.hear(AUDIO, LENGTHS)
-    valid = pooled.valid
-    shares = torch.tensor([1.0, -0.5]).exp() / torch.tensor([1.0, -0.5]).exp().sum()
-    frames = 0.0
-    for share, k in zip(shares, (1, 2), strict=True):
-        rows = pooled.hidden[k][valid]
-        frames = frames + share * (pooled.hidden[k] - rows.mean(0)) / rows.std(0, correction=0)
-    pooling = head.hearings[0].pooling
-    vector = other.vector
-    assert vector is not None
-    for i in range(2):
-        mine = frames[i][valid[i]]
-        pooled_alone = pooling(mine[None], torch.ones(1, len(mine), 1))[0]
-        said = (vector[i] - vector.mean(0)) / vector.std(0, correction=0).clamp(
-            min=1e-3 * float(vector.std(correction=0))
-        )
-        heard = torch.cat([pooled_alone, said])
-        logits = head.logits(AUDIO, LENGTHS)[i]
-        torch.testing.assert_close(logits, head.classifier(heard), rtol=1e-3, atol=1e-4)
-    alone = head.logits(AUDIO[1:, :3000], LENGTHS[1:])
-    torch.testing.assert_close(alone, head.logits(AUDIO, LENGTHS)[1:], rtol=1e-4, atol=1e-4)
+    head = TaskTeacher([at_work, vectors], classes=4).eval()
+    views = [
+        TaskLesson(AUDIO, LENGTHS, torch.tensor([1, 0])),
+        TaskLesson(-AUDIO, LENGTHS, torch.tensor([3, 2])),
+    ]
+    head.fit(views, 2)
+
+    def heard(audio: Tensor) -> Tensor:
+        rows = []
+        for i, length in enumerate(LENGTHS):
+            alone = audio[i : i + 1, :length]
+            layers = at_work.teacher.features(alone, LENGTHS[i : i + 1], layers=[1, 2]).hidden
+            moments = [x for k in (1, 2) for x in (layers[k][0].mean(0), layers[k][0].std(0, correction=0))]
+            said = Vectors().features(alone, LENGTHS[i : i + 1], []).vector
+            assert said is not None
+            rows.append(torch.cat([*moments, said[0]]))
+        return torch.stack(rows)
+
+    fitted = torch.cat([heard(AUDIO), heard(-AUDIO)])
+    sizes = [16, 16, 16, 16, 3]
+    least = [part.std(correction=0) / 1000 for part in fitted.split(sizes, dim=1)]
+    deviation = torch.maximum(
+        fitted.std(0, correction=0), torch.stack(least).repeat_interleave(torch.tensor(sizes))
+    )
+    standard = (heard(AUDIO) - fitted.mean(0)) / deviation
+    torch.testing.assert_close(head.logits(AUDIO, LENGTHS), head.classifier(standard), rtol=1e-3, atol=1e-3)
+
+
+def test_the_head_is_the_logistic_regression_of_scikit_learn(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    audio = (
+        torch.from_numpy(rng.standard_normal((60, 400)).astype(np.float32))
+        * torch.linspace(0.5, 2, 60)[:, None]
+    )
+    labels = torch.arange(60) // 20
+    lengths = torch.randint(200, 400, (60,), generator=torch.Generator().manual_seed(0))
+    head = TaskTeacher([TeacherAtWork(Vectors(), tmp_path, CPU)], classes=3).eval()  # type: ignore[arg-type]
+    head.fit([TaskLesson(audio[k::2], lengths[k::2], labels[k::2]) for k in range(2)], 30)
+    vectors = torch.cat(head.hear(audio, lengths), dim=1)
+    standard = ((vectors - vectors.mean(0)) / vectors.std(0, correction=0)).numpy()
+    strength = STRENGTH * 30 / 60 / 3  # of the sum over views, of vectors as long as they are
+    theirs = LogisticRegression(C=strength, tol=1e-6, max_iter=1000).fit(standard, labels.numpy())
+    mine = head.logits(audio, lengths).softmax(1).detach().numpy()
+    np.testing.assert_allclose(mine, theirs.predict_proba(standard), atol=1e-3)
 
 
 def grade(head: TaskTeacher) -> float:
@@ -87,7 +109,7 @@ def grade(head: TaskTeacher) -> float:
 
 
 def test_a_frozen_teacher_stays_and_a_finetuned_one_learns_without_dropout(at_work: TeacherAtWork) -> None:
-    head = TaskTeacher([at_work], classes=2, dropout=0.0).train()
+    head = TaskTeacher([at_work], classes=2).train()
     before = set(head.state_dict())
     grade(head)
     assert all(p.grad is None for p in at_work.teacher.model.parameters())  # type: ignore[union-attr]
@@ -115,4 +137,4 @@ def test_finetuned_teachers_are_kept_as_teachers(at_work: TeacherAtWork, tmp_pat
 def test_onnx_teachers_cannot_be_finetuned(tmp_path: Path) -> None:
     vectors = TeacherAtWork(Vectors(), tmp_path, CPU)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match=r"teacher vectors is an ONNX model.*finetune_steps=0"):
-        TaskTeacher([vectors], classes=2, dropout=0.0).finetune()
+        TaskTeacher([vectors], classes=2).finetune()
