@@ -51,12 +51,13 @@ def peers_short() -> str:
             continue
         scores = (found[name, task] for task in SHORT)
         seconds = costs[name].seconds[axis]
+        times = seconds / costs[ours].seconds[axis]
         rows.append(
             [
                 f"`{name}`",
                 f"{costs[name].megabytes:.1f}",
                 f"{1000 * seconds:.0f} ms",
-                f"{seconds / costs[ours].seconds[axis]:.2g}",
+                f"{times:.0f}" if times >= 10 else f"{times:.2g}",
                 *(f"{100 * score.value:.0f}" if score else NOTHING for score in scores),
             ]
         )

@@ -63,7 +63,7 @@ def test_short() -> None:
     cells += [Cell("moonshine", "", "digits", "c", 0, 1.0, ())]
     times = {"10 s, 1 thread": 0.02}
     costs = [
-        Cost("ecapa", "ONNX peer", 1, 80.0, {}, {"10 s, 1 thread": 0.5}, times, 0.1, 1.0),
+        Cost("ecapa", "ONNX peer", 1, 80.0, {}, {"10 s, 1 thread": 2.5}, times, 0.1, 1.0),
         Cost("mfcc", "floor", 0, 0.0, {}, times, times, 0.1, 1.0),
         Cost("moonshine", "ONNX peer", 1, 80.0, {}, times, times, 0.1, 1.0),
         Cost("tiny", "model file", 1, 3.1, {}, times, times, 0.1, 1.0),
@@ -73,7 +73,7 @@ def test_short() -> None:
     heads, _, tiny, ecapa = rows_of(text := peers_short())
     assert heads[:5] == ["", "MB", "10 s take", "times as long", "words"]
     assert tiny == ["`tiny`", "3.1", "20 ms", "1", "13", *"\u2013\u2013\u2013"]
-    assert ecapa[:5] == ["`ecapa`", "80.0", "500 ms", "25", "13"]
+    assert ecapa[:5] == ["`ecapa`", "80.0", "2500 ms", "125", "13"]
     assert "again with `python -m y`" in text
 
 
