@@ -372,15 +372,20 @@ class _TaskRun:
             teacher.load_state_dict(load_file(kept))
             return
         self.say(f"teacher_head: {config.teacher_views} views of each clip")
-        most = min(config.teacher_views * len(self.clips.train.clips), MOST_VIEWS)
-        views: list[TaskLesson] = []
-        for batch in view_batches(self.clips.train, config.data, config.views, seed=config.seed):
-            views.append(_lesson(batch, self.clips.labels, self.joined.device))
-            if sum(len(each.labels) for each in views) >= most:
-                break
-        teacher.fit(views, len(self.clips.train.clips))
+        clips = len(self.clips.train.clips)
+        most = min(config.teacher_views * clips, MOST_VIEWS)
+        teacher.fit(self._views(most), min(clips, most))
         with replacing(kept) as place:
             save_file(teacher.state_dict(), place)
+
+    def _views(self, least: int) -> Iterator[TaskLesson]:
+        """Give views of the clips to learn from, until there are enough."""
+        config, seen = self.config, 0
+        for batch in view_batches(self.clips.train, config.data, config.views, seed=config.seed):
+            yield _lesson(batch, self.clips.labels, self.joined.device)
+            seen += len(batch.clips)
+            if seen >= least:
+                return
 
     def _keep(self, teachers: Sequence[TeacherAtWork]) -> tuple[TeacherConfig, ...]:
         """Write the fine-tuned teachers, for the intermediate phase."""

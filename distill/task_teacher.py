@@ -8,7 +8,7 @@ al. 2022).
 
 import inspect
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -25,7 +25,7 @@ from earkit.runtime.errors import ConfigError, StorageError
 STRENGTH = 20.0
 """Of the logistic regression: scikit-learn's C, if each vector had length 1."""
 LEAST_DEVIATION = 1e-3
-"""Of a channel over clips, as a share of that of all: what hardly varies is not blown up."""
+"""Of a channel over clips, as a share of that of its layer: what hardly varies is not blown up."""
 LEAST_VARIANCE = 1e-12
 """Of a channel over time: a root has a gradient above 0 alone."""
 
@@ -102,11 +102,11 @@ class TaskTeacher(nn.Module):
         return logits
 
     @torch.no_grad()
-    def fit(self, views: Sequence[TaskLesson], clips: int) -> None:
+    def fit(self, views: Iterable[TaskLesson], clips: int) -> None:
         """Fit the classifier. clips: how many these are views of."""
-        batches = [self.hear(batch.audio, batch.lengths) for batch in views]
-        heard = [torch.cat(each) for each in zip(*batches, strict=True)]
-        labels, vectors = torch.cat([batch.labels for batch in views]), torch.cat(heard, dim=1)
+        batches = [(batch.labels, *self.hear(batch.audio, batch.lengths)) for batch in views]
+        labels, *heard = [torch.cat(each) for each in zip(*batches, strict=True)]
+        vectors = torch.cat(heard, dim=1)
         least = [each.std(correction=0).expand(each.shape[1]) for each in heard]
         deviation = vectors.std(0, correction=0)
         self.mean.copy_(vectors.mean(0))
@@ -124,7 +124,7 @@ class TaskTeacher(nn.Module):
 
 
 def moments(frames: TeacherFrames) -> list[Tensor]:
-    """Take mean and deviation over each clip's frames, of every layer; or its vector. Each (batch, dim)."""
+    """Take mean and deviation over each clip's frames, layer by layer; or its vector. Each (batch, dim)."""
     if frames.vector is not None:
         return [frames.vector.float()]
     found = []
@@ -134,7 +134,7 @@ def moments(frames: TeacherFrames) -> list[Tensor]:
         count = counted.sum(1).clamp(min=1)
         mean = (hidden * counted).sum(1) / count
         variance = ((hidden - mean[:, None]).square() * counted).sum(1) / count
-        found += [mean, variance.clamp(min=LEAST_VARIANCE).sqrt()]
+        found.append(torch.cat([mean, variance.clamp(min=LEAST_VARIANCE).sqrt()], dim=1))
     return found
 
 

@@ -75,13 +75,22 @@ def test_logits_by_hand(at_work: TeacherAtWork, tmp_path: Path) -> None:
         return torch.stack(rows)
 
     fitted = torch.cat([heard(AUDIO), heard(-AUDIO)])
-    sizes = [16, 16, 16, 16, 3]
+    sizes = [32, 32, 3]
     least = [part.std(correction=0) / 1000 for part in fitted.split(sizes, dim=1)]
     deviation = torch.maximum(
         fitted.std(0, correction=0), torch.stack(least).repeat_interleave(torch.tensor(sizes))
     )
     standard = (heard(AUDIO) - fitted.mean(0)) / deviation
     torch.testing.assert_close(head.logits(AUDIO, LENGTHS), head.classifier(standard), rtol=1e-3, atol=1e-3)
+
+
+@torch.no_grad()
+def test_clips_of_one_frame_have_no_deviation_to_divide_by(at_work: TeacherAtWork) -> None:
+    head = TaskTeacher([at_work], classes=2).eval()
+    one = torch.full((2,), 480)
+    head.fit([TaskLesson(AUDIO[:, :480], one, torch.tensor([1, 0]))], 2)
+    assert head.logits(AUDIO[:, :480], one).argmax(1).tolist() == [1, 0]
+    assert float(head.logits(AUDIO, LENGTHS).abs().max()) < 100
 
 
 def test_the_head_is_the_logistic_regression_of_scikit_learn(tmp_path: Path) -> None:
