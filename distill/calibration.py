@@ -32,9 +32,7 @@ class Standardiser(nn.Module):
             if kind == "mean":
                 rows = torch.cat([_rows(targets, key) for targets in seen])
                 mean.copy_(rows.mean(0))
-                # A channel that hardly varies is not blown up.
-                least = 1e-3 * float(rows.std())
-                self.get_buffer(f"deviation_{key}").copy_(rows.std(0, correction=0).clamp(min=least))
+                self.get_buffer(f"deviation_{key}").copy_(deviation(rows))
 
     def forward(self, targets: Targets) -> Targets:
         """Standardise what has frames; padding stays zero."""
@@ -45,6 +43,11 @@ class Standardiser(nn.Module):
 
     def _standard(self, x: Tensor, key: str) -> Tensor:
         return (x - self.get_buffer(f"mean_{key}")) / self.get_buffer(f"deviation_{key}")
+
+
+def deviation(rows: Tensor) -> Tensor:
+    """Measure that of each channel of (n, dim); one that hardly varies is not to be blown up."""
+    return rows.std(0, correction=0).clamp(min=1e-3 * float(rows.std()))
 
 
 def _rows(targets: Targets, key: str) -> Tensor:

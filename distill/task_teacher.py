@@ -18,14 +18,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from earkit.distill import logistic_regression
+from earkit.distill.calibration import deviation
 from earkit.distill.teachers.huggingface import Teacher, TeacherFrames
 from earkit.distill.teaching import TeacherAtWork
 from earkit.runtime.errors import ConfigError, StorageError
 
 STRENGTH = 20.0
 """Of the logistic regression: scikit-learn's C, if each vector had length 1."""
-LEAST_DEVIATION = 1e-3
-"""Of a channel over clips, as a share of that of its layer: what hardly varies is not blown up."""
 LEAST_VARIANCE = 1e-12
 """Of a channel over time: a root has a gradient above 0 alone."""
 
@@ -107,10 +106,8 @@ class TaskTeacher(nn.Module):
         batches = [(batch.labels, *self.hear(batch.audio, batch.lengths)) for batch in views]
         labels, *heard = [torch.cat(each) for each in zip(*batches, strict=True)]
         vectors = torch.cat(heard, dim=1)
-        least = [each.std(correction=0).expand(each.shape[1]) for each in heard]
-        deviation = vectors.std(0, correction=0)
         self.mean.copy_(vectors.mean(0))
-        self.deviation.copy_(torch.maximum(deviation, LEAST_DEVIATION * torch.cat(least)))
+        self.deviation.copy_(torch.cat([deviation(each) for each in heard]))
         penalty = vectors.shape[1] / (STRENGTH * clips)
         logistic_regression.fit(
             self.classifier, lambda: F.cross_entropy(self._logits(vectors), labels), penalty
